@@ -1,0 +1,44 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test test-long lint benchmark requirements
+
+install: .venv/installed
+
+demo: install
+	$(BIN)/pennylane-sync demo
+
+test: .venv/installed-dev lint
+	$(BIN)/pytest -n 2 -m "not long"
+
+test-long: .venv/installed-dev
+	$(BIN)/pytest -m long -s
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy .
+
+benchmark: .venv/installed-dev
+	$(BIN)/python -m benchmarks
+
+# Pins what pyproject.toml asks for; the only target that needs uv.
+requirements:
+	uv pip compile pyproject.toml $(PINS) -o requirements.txt
+	uv pip compile pyproject.toml --extra dev -c requirements.txt $(PINS) -o requirements-dev.txt
+PINS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --quiet
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
