@@ -1,0 +1,147 @@
+"""Following the change feeds: which records were touched since the cursor, and what they look like now.
+
+What moves a cursor: reading its feed to the end, at the server's time. What a cursor misses: changes of contacts and of
+a payment's own status raise no event (GUIDE: "Changes"); the rotation of `details` covers those. Ties and late
+events: a feed is read again from OVERLAP before the cursor, and events seen in that stretch are skipped.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipelines.client import WORKERS, Pennylane
+from pipelines.errors import BrokenAnswer, PennylaneRefused
+from pipelines.filters import batches, condition, encoded
+from pipelines.kinds import ACCOUNT, Kind, Reader
+from pipelines.listing import PAGE, list_items
+from pipelines.prefetch import completed
+from pipelines.records import Row
+
+EVENTS_PER_PAGE = 1000
+OVERLAP = timedelta(minutes=5)
+_JUST_BEFORE = timedelta(milliseconds=1)
+
+Event = tuple[int, str]
+"""A record's id, and when its change was processed."""
+
+
+class CursorTooOld(Exception):
+    """The feed no longer reaches back to the cursor (it keeps four weeks): a full sync is due."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A position in a change feed: read to its end at `until` (server time); `recent` are the events of the overlap."""
+
+    until: datetime
+    recent: frozenset[Event] = frozenset()
+
+    def to_state(self) -> dict[str, Any]:
+        return {"until": self.until.isoformat(), "recent": sorted(map(list, self.recent))}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Cursor":
+        recent = frozenset((int(one), str(processed)) for one, processed in state["recent"])
+        return cls(datetime.fromisoformat(state["until"]), recent)
+
+
+def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[int], Cursor]:
+    """The ids of records touched since the cursor, and the cursor after them. Raises CursorTooOld."""
+    events: dict[Event, datetime] = {}
+    server_time: datetime | None = None
+    for page in _pages(pennylane, path, cursor.until - OVERLAP):
+        server_time = server_time or pennylane.server_time()
+        events.update(page)
+    until = max([cursor.until, *events.values(), *([server_time] if server_time else [])])
+    recent = frozenset(event for event, processed in events.items() if processed >= until - OVERLAP)
+    return {one for one, _ in events.keys() - cursor.recent}, Cursor(until, recent)
+
+
+def _pages(pennylane: Pennylane, path: str, start: datetime) -> Iterator[dict[Event, datetime]]:
+    """Pages of a feed from `start` on.
+
+    Each page is asked for by the time of the last event before it, not by the API's cursor: that is a bare timestamp,
+    and may lose the other events of its instant at a page's end. Only a page full of one instant needs the cursor.
+    """
+    position: dict[str, str] = {"start_date": _rfc3339(start)}
+    known: set[Event] = set()
+    while True:
+        try:
+            answer = pennylane.get(path, {"limit": EVENTS_PER_PAGE, **position})
+        except PennylaneRefused as refusal:
+            if refusal.status == 422:
+                raise CursorTooOld from None
+            raise
+        page = _events(answer, path)
+        yield page
+        if not answer.get("has_more"):
+            return
+        if page.keys() <= known and "cursor" in position:
+            raise BrokenAnswer(f"Pennylane announces ever more of {path} but repeats itself; the next sync asks again.")
+        following = _rfc3339(max(page.values(), default=start) - _JUST_BEFORE)
+        if page.keys() <= known or position.get("start_date") == following:
+            if not isinstance(answer.get("next_cursor"), str):
+                raise BrokenAnswer(
+                    f"Pennylane announces more of {path} without saying where; the next sync asks again."
+                )
+            position = {"cursor": answer["next_cursor"]}
+        else:
+            position = {"start_date": following}
+        known |= page.keys()
+
+
+def _events(answer: dict[str, Any], path: str) -> dict[Event, datetime]:
+    try:
+        return {
+            (one["id"], one["processed_at"]): datetime.fromisoformat(one["processed_at"])
+            for one in list_items(answer, path)
+        }
+    except (KeyError, TypeError, ValueError):
+        raise BrokenAnswer(
+            f"Pennylane's answer to {path} holds an event without a time; the next sync asks again."
+        ) from None
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def fetch(
+    pennylane: Pennylane,
+    reader: Reader,
+    executor: ThreadPoolExecutor,
+    kind: Kind,
+    ids: Iterable[int],
+    *,
+    excluded: frozenset[int],
+) -> Iterator[tuple[set[int], list[Row]]]:
+    """The records of `kind` with these ids as they are now, in batches: the ids that were asked for, and their rows.
+
+    An id without a row is none of ours any more: deleted, of another kind, or an excluded account's.
+    """
+    wanted = set(ids) - excluded if kind is ACCOUNT else set(ids)
+    filters = [((), kind.conditions)] if kind is ACCOUNT else kind.leaving_out(excluded)
+
+    def read(batch: tuple[int, ...]) -> tuple[set[int], list[Row]]:
+        rows: list[Row] = []
+        for _, conditions in filters:
+            found = {row[kind.table.id_column] for row in rows}
+            missing = [one for one in batch if one not in found]
+            if not missing:
+                break
+            answer = pennylane.get(
+                kind.path,
+                {"limit": PAGE, "sort": "id", **encoded([*conditions, condition("id", "in", missing)])},
+            )
+            records = list_items(answer, kind.path)
+            if not {record["id"] for record in records} <= set(missing):
+                raise BrokenAnswer(
+                    f"Pennylane sent other records of {kind.path} than asked for; the next sync asks again."
+                )
+            rows += reader.rows(kind, records)
+        return set(batch), rows
+
+    tasks = (tuple(batch) for batch in batches(wanted))
+    return completed(executor, read, tasks, in_flight=WORKERS)

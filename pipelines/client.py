@@ -1,0 +1,207 @@
+"""Talking to Pennylane's Company API v2 over HTTP: tokens, pace, retries, and errors that say what to do."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import requests
+from requests.adapters import HTTPAdapter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pipelines.errors import (
+    AuthorizationFailed,
+    BrokenAnswer,
+    MissingScope,
+    PennylaneRefused,
+    PennylaneUnreachable,
+)
+from pipelines.pacing import Pacer, Ticket
+
+API = "/api/external/v2"
+WORKERS = 16
+"""Requests in flight at the most: enough for the limit of 5 a second at 3 seconds of latency."""
+
+_TIMEOUT = (10, 60)  # seconds to connect, to wait for an answer
+_ATTEMPTS = 8
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+
+Json = dict[str, Any]
+
+
+class Tokens(Protocol):
+    """Where the access token of a connection comes from."""
+
+    def access_token(self) -> str:
+        """A token that is valid now."""
+        ...
+
+    def renewed(self, after: str) -> str:
+        """A newer token than `after`, which Pennylane refused. Raises where there is none to be had."""
+        ...
+
+
+class _BearerAuth(requests.auth.AuthBase):
+    """Sets the header on the request itself, so that no netrc entry takes its place and no redirect carries it on."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _Again(Exception):
+    """This attempt failed in a way that another may not; `after` is the least wait in seconds."""
+
+    def __init__(self, what: str, after: float = 0.0) -> None:
+        super().__init__(what)
+        self.after = after
+
+
+class Pennylane:
+    """A connection's view of the API. Safe to use from several threads; all share one pace."""
+
+    def __init__(self, base_url: str, tokens: Tokens, company: str = "", pacer: Pacer | None = None) -> None:
+        self.pacer = pacer or Pacer()
+        self.statuses: Counter[int] = Counter()
+        self.wants_stop = threading.Event()
+        self._base = base_url.rstrip("/") + API
+        self._tokens = tokens
+        self._company = f" (company {company})" if company else ""
+        self._session = requests.Session()
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=WORKERS)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._session.headers["Accept"] = "application/json"
+
+    def stop(self) -> None:
+        """End all waiting requests; used when a sync ends early."""
+        self.wants_stop.set()
+        self.pacer.stop()
+
+    def server_time(self) -> datetime:
+        """Pennylane's clock as the answers so far tell it, at the earliest; our own before the first answer."""
+        if self.pacer.server.known:
+            return datetime.fromtimestamp(self.pacer.server.now(), UTC)
+        return datetime.now(UTC)
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Json:
+        """The JSON object at `path` (below the API's base).
+
+        429, 5xx, time-outs, cut connections and answers that are no JSON object are tried again with growing waits and
+        jitter; 401 once, with a renewed token. Raises PennylaneUnreachable, AuthorizationFailed, MissingScope,
+        PennylaneRefused or BrokenAnswer.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(_Again),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=self._wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(self._attempt, path, params)
+        except _Again as failure:
+            raise PennylaneUnreachable(
+                f"Pennylane{self._company} gave no usable answer to {path} in {_ATTEMPTS} attempts: {failure}. "
+                "Nothing is lost; the next sync goes on from here. If it persists, check the network and PENNYLANE_URL."
+            ) from None
+
+    _backoff = wait_random_exponential(multiplier=0.5, max=30)
+
+    def _wait(self, state: RetryCallState) -> float:
+        failure = state.outcome.exception() if state.outcome else None
+        return max(self._backoff(state), failure.after if isinstance(failure, _Again) else 0.0)
+
+    def _sleep(self, seconds: float) -> None:
+        self.wants_stop.wait(seconds)
+
+    def _attempt(self, path: str, params: Mapping[str, str | int] | None) -> Json:
+        token = self._tokens.access_token()
+        response = self._send(path, params, token)
+        if response.status_code == 401:
+            response = self._send(path, params, self._tokens.renewed(token))
+        return self._read(path, response)
+
+    def _send(self, path: str, params: Mapping[str, str | int] | None, token: str) -> requests.Response:
+        try:
+            with self._paced() as answered:
+                response = self._session.get(
+                    self._base + path, params=params, auth=_BearerAuth(token), timeout=_TIMEOUT, allow_redirects=False
+                )
+                answered.update(response.headers)
+        except requests.RequestException as error:
+            # The error's own text may hold the address with its filter; its type says enough.
+            raise _Again(f"no answer ({type(error).__name__})") from None
+        self.statuses[response.status_code] += 1
+        return response
+
+    @contextmanager
+    def _paced(self) -> Iterator[dict[str, str]]:
+        ticket: Ticket = self.pacer.acquire()
+        headers: dict[str, str] = {}
+        try:
+            yield headers
+        finally:
+            lowered = {name.lower(): value for name, value in headers.items()}
+            self.pacer.release(ticket, lowered or None)
+
+    def _read(self, path: str, response: requests.Response) -> Json:
+        status = response.status_code
+        if status == 429:
+            after = _seconds(response.headers.get("retry-after"))
+            self.pacer.refused(after)
+            raise _Again("the rate limit was reached (429)", after)
+        if status in _RETRIED:
+            raise _Again(f"status {status}", _seconds(response.headers.get("retry-after"), default=0.0))
+        if status == 200:
+            return _json_object(response)
+        said = _what_it_says(response)
+        if status == 401:
+            raise AuthorizationFailed(
+                f"Pennylane{self._company} no longer accepts the token ({said}). "
+                "Authorize again: pennylane-sync connect"
+            )
+        if status == 403:
+            raise MissingScope(
+                f"Pennylane{self._company} refuses {path}: {said} Connect again with that scope: pennylane-sync connect"
+            )
+        if 300 <= status < 400:
+            raise BrokenAnswer(f"Pennylane{self._company} redirects {path} elsewhere; check PENNYLANE_URL.")
+        raise PennylaneRefused(f"Pennylane{self._company} refused {path} with status {status}: {said}", status)
+
+
+def _seconds(header: str | None, default: float = 1.0) -> float:
+    try:
+        return max(float(header or ""), 0.0)
+    except ValueError:
+        return default
+
+
+def _json_object(response: requests.Response) -> Json:
+    try:
+        answer = json.loads(response.content, parse_float=Decimal)
+    except ValueError:
+        raise _Again("status 200, but no JSON") from None
+    if not isinstance(answer, dict):
+        raise _Again("status 200, but no JSON object")
+    return answer
+
+
+def _what_it_says(response: requests.Response) -> str:
+    """The message in an error's body; Pennylane uses several shapes, plain text among them."""
+    try:
+        body = response.json()
+    except ValueError:
+        return "" if "<" in response.text else response.text[:200].strip()
+    if isinstance(body, dict):
+        for key in ("message", "error"):
+            if isinstance(body.get(key), str):
+                return str(body[key])[:300]
+    return f"status {response.status_code}"

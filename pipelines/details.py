@@ -1,0 +1,175 @@
+"""Contacts and payments: one call per account or invoice, in the order that `due` gives.
+
+No cursor moves here: what was read is marked on the account or invoice, after its contacts or payments are landed; a
+crash in between reads them again. An account's contacts, an invoice's payments are replaced as a whole.
+"""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pipelines.client import WORKERS, Pennylane
+from pipelines.due import Due, Pending, What, never_read, pending, rotation
+from pipelines.errors import BrokenAnswer, PennylaneRefused
+from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
+from pipelines.listing import list_items
+from pipelines.prefetch import completed, prefetched
+from pipelines.progress import Clock, Progress, Watch
+from pipelines.records import Record, Row, UnreadableRecord, to_row
+from pipelines.tables import ACCOUNTS, BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, PAYMENT, PAYMENTS, Table
+from pipelines.warehouse import id_list
+
+_PAGE = 100
+_AHEAD = 8 * WORKERS
+_ROUND = 5000
+"""How much due work is taken from the database at once: memory does not grow with the company."""
+
+_TABLES: dict[What, Table] = {"contacts": CONTACTS, "payments": PAYMENTS}
+_MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
+
+
+@dataclass
+class DetailsReport:
+    """What a run did: accounts and invoices whose details were read, and what is still to be read."""
+
+    contacts_of: int = 0
+    payments_of: int = 0
+    pending: Pending = field(default_factory=lambda: Pending(0, 0, 0, True))
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Details:
+    due: Due
+    read_at: datetime
+    rows: list[Row]
+    unreadable: list[str]
+
+
+class DetailsSync:
+    """One run over the contacts and payments of one company."""
+
+    def __init__(self, pennylane: Pennylane, landing: Landing, clock: Clock, watch: Watch) -> None:
+        self._pennylane = pennylane
+        self._landing = landing
+        self._clock = clock
+        self._watch = watch
+        self._report = DetailsReport()
+        self._done = 0
+
+    def run(self, *, rotation_requests: int, everything: bool) -> DetailsReport:
+        """Read what is due: what changed, then a rotation over the rest for at most `rotation_requests` requests.
+
+        `everything` reads all that was never read, however much it is, instead of a rotation (a first or full sync).
+        Raises what the client raises; what was landed until then stays.
+        """
+        started = self._clock()
+        with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
+            try:
+                self._read_new(started, history=everything)
+                if not everything:
+                    with self._landing.warehouse.session() as session:
+                        chosen = rotation(session, self._landing.company_id, started, rotation_requests)
+                    self._read(chosen, self._done + sum(due.requests for due in chosen))
+            except BaseException:
+                self._pennylane.stop()
+                raise
+        with self._landing.warehouse.session() as session:
+            self._report.pending = pending(session, self._landing.company_id, started)
+        return self._report
+
+    def _read_new(self, started: datetime, *, history: bool) -> None:
+        with self._landing.warehouse.session() as session:
+            total = pending(session, self._landing.company_id, started).requests
+        while True:
+            with self._landing.warehouse.session() as session:
+                dues = never_read(session, self._landing.company_id, started, _ROUND, history=history)
+            if not dues:
+                return
+            self._read(dues, total)
+
+    def _read(self, dues: list[Due], total: int) -> None:
+        collected: list[_Details] = []
+        since = time.monotonic()
+        with prefetched(completed(self._executor, self._fetch, dues, _AHEAD), _AHEAD) as results:
+            for details in results:
+                collected.append(details)
+                self._done += details.due.requests
+                self._watch(Progress("details", self._done, max(total, self._done)))
+                if len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
+                    self._land(collected)
+                    collected = []
+                    since = time.monotonic()
+        self._land(collected)
+
+    def _land(self, collected: list[_Details]) -> None:
+        if not collected:
+            return
+        rows: dict[Table, list[Row]] = {}
+        parents: dict[Table, list[int]] = {}
+        for details in collected:
+            table = _TABLES[details.due.what]
+            rows.setdefault(table, []).extend(details.rows)
+            parents.setdefault(table, []).append(details.due.parent_id)
+            self._report.unreadable += details.unreadable
+        self._landing.land(rows, replaced=parents)
+        with self._landing.warehouse.session() as session, session.transaction():
+            for table, ids in parents.items():
+                parent, mark = _MARKS[table]
+                session.execute(
+                    f"UPDATE {DATASET}.{parent.name} SET {mark} = %s "
+                    f"WHERE company_id = {self._landing.company_id} AND {parent.id_column} IN ({id_list(ids)})",
+                    min(details.read_at for details in collected),
+                )
+        self._report.contacts_of += len(parents.get(CONTACTS, []))
+        self._report.payments_of += len(parents.get(PAYMENTS, []))
+
+    def _fetch(self, due: Due) -> _Details:
+        read_at = self._clock()
+        filled: Row = {"company_id": self._landing.company_id, "synced_at": read_at}
+        rows: dict[tuple[Any, ...], Row] = {}
+        unreadable = []
+        for table, record, more in self._records(due):
+            try:
+                row = to_row(table, record, **filled, **more)
+            except UnreadableRecord as error:
+                unreadable.append(str(error))
+            else:
+                rows[tuple(row[name] for name in table.key)] = row
+        return _Details(due, read_at, list(rows.values()), unreadable)
+
+    def _records(self, due: Due) -> Iterator[tuple[Table, Record, Row]]:
+        if due.what == "contacts":
+            for record in self._all(f"/customers/{due.parent_id}/contacts"):
+                yield CONTACTS, record, {"account_id": due.parent_id}
+            return
+        for record in self._all(f"/customer_invoices/{due.parent_id}/payments"):
+            yield PAYMENTS, record, {"invoice_id": due.parent_id, "kind": PAYMENT}
+        if due.received:
+            for record in self._all(f"/customer_invoices/{due.parent_id}/matched_transactions"):
+                yield PAYMENTS, record, {"invoice_id": due.parent_id, "kind": BANK_TRANSACTION}
+
+    def _all(self, path: str) -> Iterator[Record]:
+        """All pages of a short list; nothing where its parent was deleted meanwhile (the change feed will tell)."""
+        parameters: dict[str, str | int] = {"limit": _PAGE, "sort": "id"}
+        seen: set[str] = set()
+        while True:
+            try:
+                answer = self._pennylane.get(path, parameters)
+            except PennylaneRefused as refusal:
+                if refusal.status == 404:
+                    return
+                raise
+            yield from list_items(answer, path)
+            if not answer.get("has_more"):
+                return
+            cursor = answer.get("next_cursor")
+            if not isinstance(cursor, str) or cursor in seen:
+                raise BrokenAnswer(
+                    f"Pennylane announces more of {path} without saying where; the next sync asks again."
+                )
+            seen.add(cursor)
+            parameters["cursor"] = cursor

@@ -1,0 +1,161 @@
+"""Which contacts and payments are to be read, and in what order: derived from when each was last read.
+
+What matters for follow-up comes first: rank 0, accounts and invoices with something unpaid; rank 1, touched or paid
+lately; rank 2, history. What was never read goes newest first, what was read before goes longest ago first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pipelines.tables import DATASET
+from pipelines.warehouse import Session
+
+What = Literal["contacts", "payments"]
+
+LATELY = timedelta(days=35)
+"""A payment term and a few days: how long a paid invoice is looked at hourly, since bank matches may be undone."""
+
+HISTORY = 2
+
+
+@dataclass(frozen=True)
+class Due:
+    """The contacts of an account, or the payments of an invoice, to be read with `requests` requests.
+
+    `received` is False where the list tells that no money can have come in: bank transactions need not be asked for.
+    """
+
+    what: What
+    parent_id: int
+    received: bool
+
+    @property
+    def requests(self) -> int:
+        return 2 if self.what == "payments" and self.received else 1
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What was never read since it last changed; `ready` once nothing of it matters for follow-up."""
+
+    contacts: int
+    payments: int
+    requests: int
+    ready: bool
+
+
+def _candidates(company_id: int) -> str:
+    """Everything that has details, with rank and age. Drafts have no payments (GUIDE: "The records")."""
+    unpaid = "NOT draft AND NOT paid AND status NOT IN ('cancelled', 'archived', 'paid')"
+    excluded = f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
+    return f"""
+        WITH invoice AS (
+            SELECT
+                *,
+                CASE WHEN {unpaid} THEN 0 WHEN updated_at >= %s THEN 1 ELSE {HISTORY} END AS rank
+            FROM {DATASET}.invoices
+            WHERE company_id = {company_id} AND NOT draft
+                AND (account_id IS NULL OR account_id NOT IN ({excluded}))
+        ),
+        owing AS (SELECT account_id, MIN(rank) AS rank FROM invoice WHERE account_id IS NOT NULL GROUP BY account_id),
+        candidate AS (
+            SELECT
+                'contacts' AS what, a.account_id AS parent_id, FALSE AS received, a.contacts_synced_at AS last_read,
+                LEAST(COALESCE(o.rank, {HISTORY}), CASE WHEN a.updated_at >= %s THEN 1 ELSE {HISTORY} END) AS rank,
+                NULL AS day
+            FROM {DATASET}.accounts a
+            LEFT JOIN owing o ON o.account_id = a.account_id
+            WHERE a.company_id = {company_id} AND a.account_id NOT IN ({excluded})
+            UNION ALL
+            SELECT
+                'payments', invoice_id,
+                paid OR currency <> 'EUR' OR remaining_amount_with_tax IS NULL
+                    OR remaining_amount_with_tax <> amount AS received,
+                payments_synced_at, rank, date
+            FROM invoice
+        )
+    """
+
+
+def never_read(session: Session, company_id: int, now: datetime, limit: int, *, history: bool) -> list[Due]:
+    """At most `limit` of what was never read since it last changed, most important first."""
+    lately = now - LATELY
+    return _due(
+        session.rows(
+            f"""
+            {_candidates(company_id)}
+            SELECT what, parent_id, received FROM candidate
+            WHERE last_read IS NULL AND rank <= {HISTORY if history else HISTORY - 1}
+            ORDER BY rank, what, day DESC NULLS LAST, parent_id DESC LIMIT {limit}
+            """,
+            lately,
+            lately,
+        )
+    )
+
+
+def rotation(session: Session, company_id: int, now: datetime, requests: int) -> list[Due]:
+    """What to read again without any event asking for it, for at most `requests` requests.
+
+    Contacts and a payment's own status change without an event. What matters takes up to four fifths, longest ago
+    first; the rest goes to history in turn, so that nothing is left out for ever.
+    """
+    matters = _oldest(session, company_id, now, requests, f"last_read IS NOT NULL AND rank < {HISTORY}")
+    others = _oldest(session, company_id, now, requests, f"rank = {HISTORY}")
+    share = max(requests * 4 // 5, requests - sum(due.requests for due in others))
+    chosen = list(_within(matters, share))
+    return chosen + list(_within(others, requests - sum(due.requests for due in chosen)))
+
+
+def pending(session: Session, company_id: int, now: datetime) -> Pending:
+    """How much was never read since it last changed."""
+    lately = now - LATELY
+    rows = session.rows(
+        f"""
+        {_candidates(company_id)}
+        SELECT what, rank < {HISTORY}, count(*), sum(CASE WHEN received THEN 2 ELSE 1 END)
+        FROM candidate WHERE last_read IS NULL GROUP BY what, rank < {HISTORY}
+        """,
+        lately,
+        lately,
+    )
+    count = {what: sum(int(number) for of, _, number, _ in rows if of == what) for what in ("contacts", "payments")}
+    return Pending(
+        contacts=count["contacts"],
+        payments=count["payments"],
+        requests=sum(int(requests) for _, _, _, requests in rows),
+        ready=not any(matters for _, matters, _, _ in rows),
+    )
+
+
+def _oldest(session: Session, company_id: int, now: datetime, limit: int, condition: str) -> list[Due]:
+    if limit <= 0:
+        return []
+    lately = now - LATELY
+    return _due(
+        session.rows(
+            f"""
+            {_candidates(company_id)}
+            SELECT what, parent_id, received FROM candidate
+            WHERE (last_read IS NULL OR last_read < %s) AND {condition}
+            ORDER BY last_read NULLS FIRST, rank, parent_id DESC LIMIT {limit}
+            """,
+            lately,
+            lately,
+            now,
+        )
+    )
+
+
+def _due(rows: list[tuple[What, int, bool]] | list[tuple[object, ...]]) -> list[Due]:
+    return [Due(what, int(parent_id), bool(received)) for what, parent_id, received in rows]  # type: ignore[arg-type, call-overload]
+
+
+def _within(dues: list[Due], requests: int) -> Iterator[Due]:
+    for due in dues:
+        requests -= due.requests
+        if requests < 0:
+            return
+        yield due

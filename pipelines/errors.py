@@ -1,0 +1,37 @@
+"""What can go wrong between us and Pennylane or the warehouse, in words that reach the user."""
+
+
+class PipelineError(Exception):
+    """Says in one line what happened and what to do next; never holds a token or personal data."""
+
+
+class PennylaneUnreachable(PipelineError):
+    """No usable answer after all retries; the next run goes on from here."""
+
+
+class PennylaneRefused(PipelineError):
+    """An answer that no retry will change (400, 404, 422...)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AuthorizationFailed(PipelineError):
+    """401: the token is missing, wrong, expired or revoked, and there is no newer one."""
+
+
+class MissingScope(PipelineError):
+    """403: the token lacks a scope, which Pennylane's message names."""
+
+
+class BrokenAnswer(PipelineError):
+    """An answer with status 200 that breaks the API's own rules; reading on would lose rows in silence."""
+
+
+class WarehouseBusy(PipelineError):
+    """Another process holds the DuckDB file."""
+
+
+class WarehouseUnusable(PipelineError):
+    """The warehouse cannot be opened or written."""

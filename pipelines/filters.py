@@ -1,0 +1,69 @@
+"""Filters of the API's lists: written once, and kept short enough for an address.
+
+GUIDE ("Lists"): a filter is a JSON array of conditions that all hold, it must be sent with every page, and proxies
+refuse addresses over about 8 KB.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from pipelines.ranges import ALL_IDS, END, Range
+
+Condition = dict[str, Any]
+
+BATCH = 100
+"""Ids asked for in one request; a page holds no more."""
+
+EXCLUDED_PER_REQUEST = 250
+"""Excluded ids that fit beside a batch of ids: at most 19 digits and an encoded comma each, 8 KB in all."""
+
+
+def condition(field: str, operator: str, value: Any) -> Condition:
+    return {"field": field, "operator": operator, "value": value}
+
+
+def encoded(conditions: Sequence[Condition]) -> dict[str, str]:
+    """The query parameter for `conditions`; none where there are none."""
+    return {"filter": json.dumps(list(conditions), separators=(",", ":"))} if conditions else {}
+
+
+def within(field: str, ids: Range) -> list[Condition]:
+    """Conditions that keep `field` inside a range."""
+    conditions = []
+    if ids.low > 0:
+        conditions.append(condition(field, "gteq", ids.low))
+    if ids.high < END:
+        conditions.append(condition(field, "lt", ids.high))
+    return conditions
+
+
+def without(field: str, excluded: Iterable[int]) -> list[tuple[Range, list[Condition]]]:
+    """Leaves `excluded` out: pairs of a range of `field` and the conditions that hold in it, covering all ids.
+
+    One pair with at most one condition as long as the exclusions fit in an address; else the ids are cut into
+    ranges that hold few enough of them each.
+    """
+    ordered = sorted(excluded)
+    if not ordered:
+        return [(ALL_IDS, [])]
+    chunks = [ordered[at : at + EXCLUDED_PER_REQUEST] for at in range(0, len(ordered), EXCLUDED_PER_REQUEST)]
+    bounds = [0, *(chunk[0] for chunk in chunks[1:]), END]
+    return [
+        (Range(low, high), [*within(field, Range(low, high)), condition(field, "not_in", chunk)])
+        for low, high, chunk in zip(bounds, bounds[1:], chunks, strict=True)
+    ]
+
+
+def excluded_within(excluded: Sequence[int], ids: Range) -> Sequence[int]:
+    """Those of the sorted `excluded` that lie in a range."""
+    return excluded[bisect_left(excluded, ids.low) : bisect_left(excluded, ids.high)]
+
+
+def batches(ids: Iterable[int], size: int = BATCH) -> Iterator[list[int]]:
+    """`ids`, sorted, in lists of at most `size`."""
+    ordered = iter(sorted(ids))
+    while batch := list(islice(ordered, size)):
+        yield batch

@@ -1,0 +1,158 @@
+"""Landing: batches of rows and the cursors that cover them, put into the warehouse by one dlt pipeline per company.
+
+dlt's working folder is wiped before each use and its state taken from the warehouse: what is committed there is the one
+truth about where we stand, whatever a crashed run left behind, on whichever machine.
+"""
+
+import copy
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.pipeline import LoadInfo
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from pipelines.errors import WarehouseUnusable
+from pipelines.records import Row
+from pipelines.source import SOURCE, pennylane
+from pipelines.tables import DATASET, TABLES, Table
+from pipelines.tally import Tally, compare
+from pipelines.views import describe
+from pipelines.warehouse import Session, Warehouse, id_list
+
+State = dict[str, Any]
+
+PIECE_ROWS = 20_000
+PIECE_SECONDS = 30.0
+"""A crash costs at most a piece: rows are landed when either is reached."""
+
+
+class Landing:
+    """One company's way into the warehouse. `state` is what the last landed package committed,
+    `tally` counts what landing changed."""
+
+    def __init__(self, warehouse: Warehouse, company_id: int, work_dir: Path) -> None:
+        self.warehouse = warehouse
+        self.company_id = company_id
+        self.state: State = {}
+        self.tally: defaultdict[Table, Tally] = defaultdict(Tally)
+        self._work_dir = work_dir / str(company_id)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, warehouse: Warehouse, company_id: int, work_dir: Path) -> Iterator["Landing"]:
+        """A landing whose tables exist and whose state is the warehouse's; its working files are gone afterwards."""
+        landing = cls(warehouse, company_id, work_dir)
+        landing._clear()
+        try:
+            landing._restore()
+            yield landing
+        finally:
+            landing._clear()
+
+    def land(
+        self,
+        rows: Mapping[Table, list[Row]],
+        state: State | None = None,
+        replaced: Mapping[Table, Collection[int]] | None = None,
+    ) -> None:
+        """Merge `rows` and commit `state` (the cursors stay where they are if it is None).
+
+        `replaced` names, for tables whose rows go as a whole, all parents that `rows` speak of, also those without any:
+        what these parents had and `rows` do not hold is gone afterwards.
+        """
+        replaced = replaced or {}
+        new_state = self.state if state is None else copy.deepcopy(state)
+        present = {table: table_rows for table, table_rows in rows.items() if table_rows}
+        if not present and not replaced and new_state == self.state:
+            return
+        with self.warehouse.session() as session:
+            for table in {*present, *replaced}:
+                table_rows = present.get(table, [])
+                self.tally[table] += compare(session, self.company_id, table, table_rows, replaced.get(table))
+                self._delete_childless(session, table, table_rows, replaced.get(table, ()))
+        if present or new_state != self.state:
+            self._load(present, new_state)
+        self.state = new_state
+
+    def _delete_childless(self, session: Session, table: Table, rows: list[Row], parents: Collection[int]) -> None:
+        """Delete what is left of parents that have no row any more; the merge replaces the others' rows."""
+        childless = set(parents) - {row[table.parent_column] for row in rows}
+        if childless:
+            session.execute(
+                f"DELETE FROM {DATASET}.{table.name} "
+                f"WHERE company_id = {self.company_id} AND {table.parent_column} IN ({id_list(childless)})"
+            )
+
+    def _clear(self) -> None:
+        shutil.rmtree(self._work_dir, ignore_errors=True)
+
+    def _restore(self) -> None:
+        with self.warehouse.session() as session, _dlt_errors():
+            self._pipeline = dlt.pipeline(
+                pipeline_name=f"pennylane_{self.company_id}",
+                pipelines_dir=str(self._work_dir),
+                destination=self.warehouse.destination(self.company_id),
+                dataset_name=DATASET,
+            )
+            self._pipeline.sync_destination()
+            self.state = copy.deepcopy(dict(self._pipeline.state.get("sources", {}).get(SOURCE, {})))
+            missing = [table for table in TABLES if not session.has_table(table.name)]
+            if missing:
+                self._load({table: [] for table in TABLES}, self.state)
+            describe(session)
+
+    def _load(self, rows: Mapping[Table, list[Row]], state: State) -> LoadInfo:
+        with _dlt_errors():
+            self._pipeline.extract(pennylane(rows, state, self.warehouse.file_format))
+            self._pipeline.normalize()
+            with self.warehouse.session():
+                return self._pipeline.load(raise_on_failed_jobs=True)
+
+
+@contextmanager
+def _dlt_errors() -> Iterator[None]:
+    try:
+        yield
+    except PipelineStepFailed as failure:
+        cause = failure.exception
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise WarehouseUnusable(
+            f"Loading into the warehouse failed in dlt's step {failure.step!r}: {reason}. Nothing is lost: the cursors "
+            "have not moved, and the next sync repeats what is missing."
+        ) from failure
+
+
+class Pieces:
+    """Collects rows until there are enough of them, or enough time has gone by, to be landed together."""
+
+    def __init__(self, landing: Landing, clock: Callable[[], float] = time.monotonic) -> None:
+        self._landing = landing
+        self._clock = clock
+        self._empty()
+
+    @property
+    def full(self) -> bool:
+        return self._count >= PIECE_ROWS or self._clock() - self._since >= PIECE_SECONDS
+
+    def add(self, table: Table, rows: list[Row]) -> None:
+        """Add rows of records that are not among those collected, or newer than those: the last one counts."""
+        collected = self._rows.setdefault(table, {})
+        for row in rows:
+            collected[tuple(row[name] for name in table.key)] = row
+        self._count += len(rows)
+
+    def land(self, state: State | None) -> None:
+        """Land what was collected; `state` as for Landing.land."""
+        self._landing.land({table: list(rows.values()) for table, rows in self._rows.items()}, state)
+        self._empty()
+
+    def _empty(self) -> None:
+        self._rows: dict[Table, dict[tuple[Any, ...], Row]] = {}
+        self._count = 0
+        self._since = self._clock()

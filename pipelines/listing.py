@@ -1,0 +1,198 @@
+"""Listing everything, by ascending and descending id at once, without the API's cursors.
+
+A page is asked for by the range of ids that is still open (`id >= low and id < high`), so nothing depends on a cursor
+that expires or that counts rows: what is inserted or deleted meanwhile shifts nothing, and a listing goes on
+after a crash from the ranges that are left. Each range is worked from both ends, and large ones are cut, so that enough
+requests are in flight to use the rate limit at any latency; that costs at most a partly filled page per end.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from pipelines.client import Pennylane
+from pipelines.errors import BrokenAnswer
+from pipelines.filters import Condition, encoded, within
+from pipelines.kinds import Kind, Reader
+from pipelines.ranges import END, Range
+from pipelines.records import Record, Row
+
+PAGE = 100
+_SPLIT_ABOVE_PAGES = (20, 400)  # estimated pages left at which a list is cut once, twice
+_SECOND_END_AFTER_PAGES = 2  # full pages seen, where it is not known how far the ids go
+_SECOND_END_ABOVE_PAGES = 2.0  # estimated pages left
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be listed: the open range of one kind, under conditions; `key` names it in a checkpoint."""
+
+    key: str
+    kind: Kind
+    conditions: Sequence[Condition]
+    ids: Range
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows that were read, and the ids that they cover: no other id in that range exists any more."""
+
+    task: Task
+    covered: Range
+    rows: list[Row]
+
+
+@dataclass
+class _Open:
+    """A range being listed; `busy` holds the request at work at either end (True: the ascending one)."""
+
+    task: Task
+    low: int
+    high: int
+    busy: "dict[bool, _Request]" = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self.low >= self.high
+
+    def take(self, covered: Range) -> Range:
+        """Close what `covered` holds of this range, which is one end of it or all; returns that part."""
+        taken = Range(max(covered.low, self.low), min(covered.high, self.high))
+        if taken.empty:
+            return Range(0, 0)
+        if taken.low == self.low:
+            self.low = taken.high
+        else:
+            self.high = taken.low
+        return taken
+
+
+@dataclass
+class _Request:
+    part: _Open
+    ascending: bool
+    ids: Range
+
+
+@dataclass
+class _Density:
+    """How closely a task's ids lie, as far as seen: lets us guess how many pages are left."""
+
+    rows: int = 0
+    span: int = 0
+
+    def note(self, records: list[Record]) -> None:
+        self.rows += len(records)
+        self.span += abs(records[-1]["id"] - records[0]["id"]) + 1
+
+    def pages(self, part: _Open) -> float:
+        if part.high == END or not self.span:
+            return float("inf")
+        return (part.high - part.low) * self.rows / self.span / PAGE
+
+
+class Listing:
+    """All rows of some tasks, read with as many requests at once as help."""
+
+    def __init__(self, pennylane: Pennylane, reader: Reader, executor: ThreadPoolExecutor, tasks: list[Task]) -> None:
+        self._pennylane = pennylane
+        self._reader = reader
+        self._executor = executor
+        self._open = [_Open(task, task.ids.low, task.ids.high) for task in tasks]
+        self._density = {task.key: _Density() for task in tasks}
+        self._splits = dict.fromkeys(self._density, 0)
+
+    def pages(self) -> Iterator[Page]:
+        """Pages in the order in which they come. Raises BrokenAnswer where the API breaks its own rules."""
+        running: dict[Future[tuple[list[Record], bool]], _Request] = {}
+        while True:
+            for request in self._next_requests():
+                running[self._executor.submit(self._fetch, request)] = request
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                request = running.pop(future)
+                records, has_more = future.result()
+                yield self._take(request, records, has_more)
+
+    def _next_requests(self) -> Iterator[_Request]:
+        self._open = [part for part in self._open if not part.done or part.busy]
+        for part in list(self._open):
+            if part.done:
+                continue
+            if True not in part.busy:
+                yield self._start(part, ascending=True)
+            elif False not in part.busy and self._worth_a_second_end(part):
+                yield self._start(part, ascending=False)
+            elif len(part.busy) == 2 and self._worth_splitting(part):
+                yield self._start(self._upper_half(part), ascending=True)
+
+    def _worth_a_second_end(self, part: _Open) -> bool:
+        density = self._density[part.task.key]
+        return density.rows >= _SECOND_END_AFTER_PAGES * PAGE and density.pages(part) > _SECOND_END_ABOVE_PAGES
+
+    def _worth_splitting(self, part: _Open) -> bool:
+        splits = self._splits[part.task.key]
+        pages = self._density[part.task.key].pages(part)
+        return splits < len(_SPLIT_ABOVE_PAGES) and _SPLIT_ABOVE_PAGES[splits] < pages < float("inf")
+
+    def _upper_half(self, part: _Open) -> _Open:
+        """Cut an open range in the middle of its ids; the request that works downwards goes with the new upper part."""
+        self._splits[part.task.key] += 1
+        downwards = part.busy.pop(False)
+        upper = _Open(part.task, (part.low + part.high) // 2, part.high, {False: downwards})
+        downwards.part = upper
+        part.high = upper.low
+        self._open.append(upper)
+        return upper
+
+    def _start(self, part: _Open, *, ascending: bool) -> _Request:
+        request = _Request(part, ascending, Range(part.low, part.high))
+        part.busy[ascending] = request
+        return request
+
+    def _fetch(self, request: _Request) -> tuple[list[Record], bool]:
+        kind = request.part.task.kind
+        conditions = [*request.part.task.conditions, *within("id", request.ids)]
+        answer = self._pennylane.get(
+            kind.path, {"limit": PAGE, "sort": "id" if request.ascending else "-id", **encoded(conditions)}
+        )
+        records = list_items(answer, kind.path)
+        _check_order(records, request, kind.path)
+        has_more = bool(answer.get("has_more"))
+        if has_more and not records:
+            raise BrokenAnswer(f"Pennylane announces more of {kind.path} but sends nothing; the next sync asks again.")
+        return records, has_more
+
+    def _take(self, request: _Request, records: list[Record], has_more: bool) -> Page:
+        """Note what a page covers; rows that another request has covered meanwhile are dropped."""
+        task = request.part.task
+        del request.part.busy[request.ascending]
+        covered = request.ids
+        if has_more:
+            self._density[task.key].note(records)
+            last = records[-1]["id"]
+            covered = Range(covered.low, last + 1) if request.ascending else Range(last, covered.high)
+        fresh = [part.take(covered) for part in self._open if part.task.key == task.key]
+        kept = [one for one in records if any(taken.low <= one["id"] < taken.high for taken in fresh)]
+        return Page(task, covered, self._reader.rows(task.kind, kept))
+
+
+def list_items(answer: dict[str, object], path: str) -> list[Record]:
+    """The records of a list's answer. Raises BrokenAnswer where there is no list of objects with ids."""
+    items = answer.get("items")
+    if not isinstance(items, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("id"), int) for one in items
+    ):
+        raise BrokenAnswer(f"Pennylane's answer to {path} holds no list of records; the next sync asks again.")
+    return items
+
+
+def _check_order(records: list[Record], request: _Request, path: str) -> None:
+    ids = [record["id"] for record in records]
+    expected = sorted(set(ids), reverse=not request.ascending)
+    if ids != expected or any(not request.ids.low <= one < request.ids.high for one in ids):
+        raise BrokenAnswer(
+            f"Pennylane's answer to {path} is not what was asked for (order or range of ids); the next sync asks again."
+        )

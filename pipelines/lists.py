@@ -1,0 +1,195 @@
+"""Accounts, invoices and credit notes: the first or full listing, then the change feeds."""
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pipelines.changes import Cursor, CursorTooOld, fetch, read_feed
+from pipelines.client import WORKERS, Pennylane
+from pipelines.filters import BATCH, batches, condition
+from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
+from pipelines.landing import Landing, Pieces
+from pipelines.listing import Listing, Task
+from pipelines.prefetch import prefetched
+from pipelines.progress import Clock, Progress, Watch
+from pipelines.ranges import ALL_IDS, Range, subtract
+from pipelines.removal import remove_gone, remove_unlisted
+from pipelines.tally import Tally
+
+Mode = Literal["first", "full", "incremental"]
+_PAGES_AHEAD = 200
+
+
+@dataclass
+class ListsReport:
+    """What a run did, and where the cursors of the change feeds stand now (server time)."""
+
+    mode: Mode
+    cursors: dict[str, datetime] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+
+class ListsSync:
+    """One run over the lists of one company. `excluded` are the accounts left out, as published in the warehouse."""
+
+    def __init__(
+        self, pennylane: Pennylane, landing: Landing, excluded: Collection[int], clock: Clock, watch: Watch
+    ) -> None:
+        self._pennylane = pennylane
+        self._landing = landing
+        self._excluded = frozenset(excluded)
+        self._clock = clock
+        self._watch = watch
+        self._not_before: datetime | None = None
+        self._fetched = 0
+        self._reader = Reader(landing.company_id, self._excluded, self._now)
+
+    def run(self, *, full: bool = False) -> ListsReport:
+        """Bring the lists up to date; a first sync, a cursor older than four weeks and `full` list everything."""
+        state = self._landing.state
+        self._report = ListsReport("incremental")
+        with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
+            try:
+                if "cursors" not in state or full:
+                    self._list_everything(anew=full)
+                try:
+                    self._follow()
+                except CursorTooOld:
+                    self._list_everything(anew=True)
+                    self._follow()
+            except BaseException:
+                self._pennylane.stop()
+                raise
+        self._report.unreadable = list(self._reader.unreadable.values())
+        return self._report
+
+    def _now(self) -> datetime:
+        """Never before the listing began, even if the clock was set back: older rows count as not listed."""
+        now = self._clock()
+        return max(now, self._not_before) if self._not_before else now
+
+    # First and full sync
+
+    def _list_everything(self, *, anew: bool) -> None:
+        self._report.mode = "full" if "cursors" in self._landing.state else "first"
+        listing = self._landing.state.get("listing")
+        if anew or listing is None or frozenset(listing["excluded"]) != self._excluded:
+            listing = None
+        started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
+        self._not_before = started
+        tasks = self._tasks()
+        remaining = {task.key: [task.ids] for task in tasks}
+        noted: datetime | None = None
+        if listing:
+            noted = datetime.fromisoformat(listing["noted"])
+            remaining = {key: [Range(*one) for one in ranges] for key, ranges in listing["remaining"].items()}
+            tasks = [Task(task.key, task.kind, task.conditions, ids) for task in tasks for ids in remaining[task.key]]
+        pieces = Pieces(self._landing)
+        listed = 0
+        with prefetched(Listing(self._pennylane, self._reader, self._executor, tasks).pages(), _PAGES_AHEAD) as pages:
+            for page in pages:
+                noted = noted or self._pennylane.server_time() - (self._clock() - started) - timedelta(seconds=2)
+                remaining[page.task.key] = subtract(remaining[page.task.key], page.covered)
+                pieces.add(page.task.kind.table, page.rows)
+                listed += len(page.rows)
+                self._watch(Progress("lists", listed))
+                if pieces.full:
+                    pieces.land({**self._landing.state, "listing": self._checkpoint(started, noted, remaining)})
+        noted = noted or self._pennylane.server_time()
+        pieces.land({**self._landing.state, "listing": self._checkpoint(started, noted, remaining)})
+        self._remove_unlisted(started)
+        cursor = Cursor(noted).to_state()
+        state = {**self._landing.state, "cursors": {kind.changelog: cursor for kind in KINDS}}
+        state |= {"excluded": sorted(self._excluded)}
+        del state["listing"]
+        self._landing.land({}, state)
+
+    def _tasks(self) -> list[Task]:
+        return [
+            Task(f"{kind.table.name}/{number}", kind, conditions, ids if kind is ACCOUNT else ALL_IDS)
+            for kind in KINDS
+            for number, (ids, conditions) in enumerate(kind.leaving_out(self._excluded))
+        ]
+
+    def _checkpoint(self, started: datetime, noted: datetime, remaining: dict[str, list[Range]]) -> dict[str, Any]:
+        return {
+            "started": started.isoformat(),
+            "noted": noted.isoformat(),
+            "excluded": sorted(self._excluded),
+            "remaining": {key: [[one.low, one.high] for one in ranges] for key, ranges in remaining.items()},
+        }
+
+    def _remove_unlisted(self, since: datetime, accounts: Collection[int] | None = None) -> None:
+        with self._landing.warehouse.session() as session:
+            for kind in KINDS:
+                keep = self._reader.unreadable_ids(kind.table)
+                removed = remove_unlisted(
+                    session, self._landing.company_id, kind.table, listed_since=since, keep=keep, accounts=accounts
+                )
+                self._landing.tally[kind.table] += Tally(removed=removed)
+
+    # What changed since
+
+    def _follow(self) -> None:
+        state = self._landing.state
+        cursors = {path: Cursor.from_state(one) for path, one in state["cursors"].items()}
+        touched: dict[str, set[int]] = {}
+        following: dict[str, Cursor] = {}
+        feeds = {path: self._executor.submit(read_feed, self._pennylane, path, one) for path, one in cursors.items()}
+        for path, feed in feeds.items():
+            touched[path], following[path] = feed.result()
+        pieces = Pieces(self._landing)
+        for kind in KINDS:
+            self._fetch(kind, touched[kind.changelog], pieces)
+        self._catch_up(set(state["excluded"]) - self._excluded, pieces)
+        pieces.land(
+            {
+                "cursors": {path: cursor.to_state() for path, cursor in following.items()},
+                "excluded": sorted(self._excluded),
+            }
+        )
+        self._report.cursors = {path: cursor.until for path, cursor in following.items()}
+
+    def _fetch(self, kind: Kind, ids: Collection[int], pieces: "Pieces") -> None:
+        """Bring the records with these ids to what they are now; those that are none of ours any more go."""
+        table = kind.table
+        gone: set[int] = set()
+        with prefetched(
+            fetch(self._pennylane, self._reader, self._executor, kind, ids, excluded=self._excluded), _PAGES_AHEAD
+        ) as fetched:
+            for asked, rows in fetched:
+                gone |= asked - {row[table.id_column] for row in rows}
+                pieces.add(table, rows)
+                self._fetched += len(rows)
+                self._watch(Progress("changes", self._fetched))
+                if pieces.full:
+                    pieces.land(None)
+        gone -= self._reader.unreadable_ids(table)
+        if gone:
+            with self._landing.warehouse.session() as session:
+                removed = remove_gone(session, self._landing.company_id, table, gone)
+                self._landing.tally[table] += Tally(removed=removed)
+
+    def _catch_up(self, included_again: Collection[int], pieces: "Pieces") -> None:
+        """Accounts that were excluded at the last sync and no longer are: all that is theirs is read anew."""
+        if not included_again:
+            return
+        started = self._not_before = self._clock()
+        self._fetch(ACCOUNT, included_again, pieces)
+        tasks = [
+            Task(
+                f"{kind.table.name}/{batch[0]}",
+                kind,
+                [*kind.conditions, condition("customer_id", "in", batch)],
+                ALL_IDS,
+            )
+            for kind in (INVOICE, CREDIT_NOTE)
+            for batch in batches(included_again, BATCH)
+        ]
+        with prefetched(Listing(self._pennylane, self._reader, self._executor, tasks).pages(), _PAGES_AHEAD) as pages:
+            for page in pages:
+                pieces.add(page.task.kind.table, page.rows)
+        pieces.land(None)
+        self._remove_unlisted(started, included_again)

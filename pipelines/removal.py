@@ -1,0 +1,63 @@
+"""Gone there, gone here: deleting rows that Pennylane no longer has, with what hangs on them.
+
+Rows of excluded accounts are never touched: what is there of them stays as it is.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from pipelines.tables import ACCOUNTS, CONTACTS, DATASET, INVOICES, PAYMENTS, Table
+from pipelines.warehouse import Session, id_list
+
+_HANGING_ON: dict[Table, tuple[Table, str]] = {ACCOUNTS: (CONTACTS, "account_id"), INVOICES: (PAYMENTS, "invoice_id")}
+
+
+def remove_gone(session: Session, company_id: int, table: Table, ids: Collection[int]) -> int:
+    """Delete the rows with these ids; returns how many there were."""
+    if not ids:
+        return 0
+    return _remove(session, company_id, table, f"{table.id_column} IN ({id_list(ids)})")
+
+
+def remove_unlisted(
+    session: Session,
+    company_id: int,
+    table: Table,
+    *,
+    listed_since: datetime,
+    keep: Collection[int],
+    accounts: Collection[int] | None = None,
+) -> int:
+    """Delete the rows that a listing, begun at `listed_since`, did not bring; `keep` are ids that it could not read.
+
+    `accounts` limits it to the rows of these accounts. Returns how many rows were deleted.
+    """
+    condition = f"synced_at < %s AND {table.id_column} NOT IN ({id_list(keep) if keep else 0})"
+    if accounts is not None:
+        condition += f" AND account_id IN ({id_list(accounts)})"
+    return _remove(session, company_id, table, condition, listed_since)
+
+
+def _remove(session: Session, company_id: int, table: Table, condition: str, *parameters: object) -> int:
+    where = f"""
+        company_id = {company_id} AND {condition}
+        AND (account_id IS NULL OR account_id NOT IN (
+            SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}
+        ))
+    """
+    count = int(session.value(f"SELECT count(*) FROM {DATASET}.{table.name} WHERE {where}", *parameters))
+    if not count:
+        return 0
+    with session.transaction():
+        session.execute(f"DELETE FROM {DATASET}.{table.name} WHERE {where}", *parameters)
+        if table in _HANGING_ON:
+            hanging, link = _HANGING_ON[table]
+            session.execute(
+                f"""
+                DELETE FROM {DATASET}.{hanging.name}
+                WHERE company_id = {company_id} AND {link} NOT IN (
+                    SELECT {link} FROM {DATASET}.{table.name} WHERE company_id = {company_id}
+                )
+                """
+            )
+    return count

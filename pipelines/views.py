@@ -1,0 +1,161 @@
+"""Views for follow-up, worked out when they are read, and the comments that carry our descriptions into the database.
+
+Time passes: an invoice whose deadline is behind us is late in the views, whatever was stored.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from pipelines.tables import DATASET, TABLES
+from pipelines.warehouse import Session
+
+# French accounting: the day changes at midnight in Paris (GUIDE: "Not documented").
+_TODAY = "CAST(now() AT TIME ZONE 'Europe/Paris' AS DATE)"
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of the schema `receivables`; `columns` gives each column's meaning in the view's order."""
+
+    name: str
+    description: str
+    columns: dict[str, str]
+    query: str
+
+    @property
+    def comment(self) -> str:
+        """The description and a digest of the definition, which tells whether the database holds this one."""
+        digest = sha256((self.query + repr(self.columns)).encode()).hexdigest()[:12]
+        return f"{self.description} (definition {digest})"
+
+
+OPEN_INVOICES = View(
+    "open_invoices",
+    "Invoices still to be paid, late or not, as of now",
+    {
+        "company_id": "The Pennylane company",
+        "account_id": "The account that is billed; null while none is set",
+        "account_name": "Name of the account",
+        "synchronized": "False where the account is excluded: the row then stands as it was left",
+        "invoice_id": "Pennylane's invoice id",
+        "invoice_number": "Number printed on the invoice",
+        "date": "Date of issue",
+        "deadline": "Date on which payment is due",
+        "late": "Whether the deadline is behind us, today in Paris",
+        "days_late": "Days since the deadline; 0 where it is not passed or not set",
+        "currency": "Currency, three letters",
+        "currency_amount": "Total with tax, in the invoice's currency",
+        "amount": "Total with tax, in euros",
+        "remaining_amount_with_tax": "What is left to be paid, with tax",
+        "pennylane_status": "Status as Pennylane worked it out when the row was last read",
+        "synced_at": "When the invoice was last read from Pennylane",
+    },
+    f"""
+    SELECT
+        i.company_id, i.account_id, a.name AS account_name, x.account_id IS NULL AS synchronized,
+        i.invoice_id, i.invoice_number, i.date, i.deadline,
+        COALESCE(i.deadline < {_TODAY}, FALSE) AS late,
+        CAST(COALESCE(GREATEST({_TODAY} - i.deadline, 0), 0) AS INTEGER) AS days_late,
+        i.currency, i.currency_amount, i.amount, i.remaining_amount_with_tax,
+        i.status AS pennylane_status, i.synced_at
+    FROM {DATASET}.invoices i
+    LEFT JOIN {DATASET}.accounts a ON a.company_id = i.company_id AND a.account_id = i.account_id
+    LEFT JOIN {DATASET}.excluded_accounts x ON x.company_id = i.company_id AND x.account_id = i.account_id
+    WHERE NOT i.draft AND NOT i.paid AND i.status NOT IN ('cancelled', 'archived', 'paid')
+        AND COALESCE(i.remaining_amount_with_tax, i.amount) > 0
+    """,
+)
+
+ACCOUNT_BALANCES = View(
+    "account_balances",
+    "Each account with what it owes, as of now",
+    {
+        "company_id": "The Pennylane company",
+        "account_id": "The account",
+        "account_name": "Name of the account",
+        "synchronized": "False where the account is excluded: its rows then stand as they were left",
+        "excluded_at": "When the account was excluded; null where it is synchronized",
+        "open_invoices": "Number of invoices still to be paid",
+        "late_invoices": "Number of those whose deadline is behind us",
+        "outstanding": "Left to be paid, in euros",
+        "late_amount": "Of that, past its deadline",
+        "oldest_deadline": "The earliest deadline among open invoices",
+        "synced_at": "When the account was last read from Pennylane",
+    },
+    f"""
+    SELECT
+        a.company_id, a.account_id, a.name AS account_name, x.account_id IS NULL AS synchronized, x.excluded_at,
+        COUNT(o.invoice_id) AS open_invoices,
+        COUNT(CASE WHEN o.late THEN 1 END) AS late_invoices,
+        COALESCE(SUM(COALESCE(o.remaining_amount_with_tax, o.amount)), 0) AS outstanding,
+        COALESCE(SUM(CASE WHEN o.late THEN COALESCE(o.remaining_amount_with_tax, o.amount) END), 0) AS late_amount,
+        MIN(o.deadline) AS oldest_deadline, a.synced_at
+    FROM {DATASET}.accounts a
+    LEFT JOIN {DATASET}.open_invoices o ON o.company_id = a.company_id AND o.account_id = a.account_id
+    LEFT JOIN {DATASET}.excluded_accounts x ON x.company_id = a.company_id AND x.account_id = a.account_id
+    GROUP BY a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, a.synced_at
+    """,
+)
+
+
+def _bucket(name: str, when: str) -> str:
+    return f"COALESCE(SUM(CASE WHEN {when} THEN COALESCE(remaining_amount_with_tax, amount) END), 0) AS {name}"
+
+
+AGED_BALANCE = View(
+    "aged_balance",
+    "What is owed by age: one row per account with open invoices, in euros, as of now",
+    {
+        "company_id": "The Pennylane company",
+        "account_id": "The account; null for invoices without one",
+        "account_name": "Name of the account",
+        "synchronized": "False where the account is excluded",
+        "not_due": "Deadline not passed, or none",
+        "late_1_to_30": "1 to 30 days late",
+        "late_31_to_60": "31 to 60 days late",
+        "late_61_to_90": "61 to 90 days late",
+        "late_over_90": "More than 90 days late",
+        "outstanding": "All of it",
+    },
+    f"""
+    SELECT
+        company_id, account_id, account_name, synchronized,
+        {_bucket("not_due", "days_late = 0")},
+        {_bucket("late_1_to_30", "days_late BETWEEN 1 AND 30")},
+        {_bucket("late_31_to_60", "days_late BETWEEN 31 AND 60")},
+        {_bucket("late_61_to_90", "days_late BETWEEN 61 AND 90")},
+        {_bucket("late_over_90", "days_late > 90")},
+        SUM(COALESCE(remaining_amount_with_tax, amount)) AS outstanding
+    FROM {DATASET}.open_invoices
+    GROUP BY company_id, account_id, account_name, synchronized
+    """,
+)
+
+VIEWS = (OPEN_INVOICES, ACCOUNT_BALANCES, AGED_BALANCE)
+
+
+def describe(session: Session) -> None:
+    """Bring views and comments to what is declared; touches only what differs."""
+    known = session.comments(DATASET)
+    if any(known.get((view.name, None)) != view.comment for view in VIEWS):
+        _create_views(session)
+    for table in TABLES:
+        if known.get((table.name, None)) != table.description:
+            session.execute(f"COMMENT ON TABLE {DATASET}.{table.name} IS {_quoted(table.description)}")
+        for column in table.columns:
+            if known.get((table.name, column.name)) != column.description:
+                target = f"{DATASET}.{table.name}.{column.name}"
+                session.execute(f"COMMENT ON COLUMN {target} IS {_quoted(column.description)}")
+
+
+def _create_views(session: Session) -> None:
+    with session.transaction():
+        for view in reversed(VIEWS):
+            session.execute(f"DROP VIEW IF EXISTS {DATASET}.{view.name}")
+        for view in VIEWS:
+            session.execute(f"CREATE VIEW {DATASET}.{view.name} AS {view.query}")
+            session.execute(f"COMMENT ON VIEW {DATASET}.{view.name} IS {_quoted(view.comment)}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,217 @@
+"""The database that the tables live in: a DuckDB file or a Postgres server, opened for moments only."""
+
+import contextlib
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import dlt
+import duckdb
+import psycopg2
+from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from pipelines.errors import WarehouseBusy, WarehouseUnusable
+from pipelines.tables import DATASET
+
+LOCK_WAIT_SECONDS = 60.0
+
+_DUCKDB_COMMENTS = """
+    WITH wanted AS (SELECT %s AS name)
+    SELECT table_name, NULL, comment FROM duckdb_tables(), wanted WHERE schema_name = name AND comment IS NOT NULL
+    UNION ALL
+    SELECT view_name, NULL, comment FROM duckdb_views(), wanted WHERE schema_name = name AND comment IS NOT NULL
+    UNION ALL
+    SELECT table_name, column_name, comment FROM duckdb_columns(), wanted
+    WHERE schema_name = name AND comment IS NOT NULL
+"""
+_POSTGRES_COMMENTS = """
+    SELECT c.relname, a.attname, d.description
+    FROM pg_description d
+    JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+    WHERE n.nspname = %s
+"""
+
+
+class _Cursor(Protocol):
+    def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class Session:
+    """An open connection: SQL with `%s` for parameters, the same for both databases."""
+
+    def __init__(self, cursor: _Cursor, placeholder: str, comments_query: str) -> None:
+        self._cursor = cursor
+        self._placeholder = placeholder
+        self._comments_query = comments_query
+
+    def execute(self, sql: str, *parameters: Any) -> None:
+        self._cursor.execute(sql.replace("%s", self._placeholder), list(parameters))
+
+    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        self.execute(sql, *parameters)
+        return [tuple(row) for row in self._cursor.fetchall()]
+
+    def value(self, sql: str, *parameters: Any) -> Any:
+        return self.rows(sql, *parameters)[0][0]
+
+    def has_table(self, name: str) -> bool:
+        return bool(
+            self.rows(
+                "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s", DATASET, name
+            )
+        )
+
+    def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
+        """The comments on a schema's tables and views (column None) and on their columns."""
+        return {(table, column): comment for table, column, comment in self.rows(self._comments_query, schema)}
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):  # the connection may be what failed
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+
+class Warehouse(ABC):
+    """Where rows land. `file_format` is dlt's fastest for this database (measured: DESIGN, "Measured on the way")."""
+
+    file_format: TLoaderFileFormat
+
+    @abstractmethod
+    def destination(self, company_id: int) -> TDestinationReferenceArg:
+        """dlt's destination; each company has a staging schema of its own (dlt#4297: else they truncate each other)."""
+
+    @abstractmethod
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """An open connection. Raises WarehouseBusy or WarehouseUnusable."""
+
+
+def staging_layout(company_id: int) -> str:
+    return f"%s_staging_{company_id}"
+
+
+class DuckDBWarehouse(Warehouse):
+    """One file. While a process has it open no other may write: it is held open for moments, with wait and retry."""
+
+    file_format: TLoaderFileFormat = "parquet"
+
+    def __init__(self, path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+        self.path = path
+        self._lock_wait_seconds = lock_wait_seconds
+
+    def __repr__(self) -> str:
+        return f"DuckDBWarehouse({str(self.path)!r})"
+
+    def destination(self, company_id: int) -> TDestinationReferenceArg:
+        return dlt.destinations.duckdb(str(self.path), staging_dataset_name_layout=staging_layout(company_id))
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        connection = self._connect()
+        try:
+            yield Session(connection.cursor(), "?", _DUCKDB_COMMENTS)
+        finally:
+            connection.close()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        retrying = Retrying(
+            retry=retry_if_exception_type(_FileLocked),
+            stop=stop_after_delay(self._lock_wait_seconds),
+            wait=wait_exponential_jitter(initial=0.05, max=1),
+            reraise=True,
+        )
+        try:
+            return retrying(self._open)
+        except _FileLocked as locked:
+            raise WarehouseBusy(
+                f"{self.path} is held open by {locked.holder}; waited {self._lock_wait_seconds:.0f} s. "
+                "Close it there (DuckDB lets one process write at a time); the next sync goes on from here."
+            ) from None
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        try:
+            connection = duckdb.connect(str(self.path))
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection
+        except duckdb.IOException as error:
+            if "lock" in str(error).lower():
+                raise _FileLocked(_holder(str(error))) from None
+            raise WarehouseUnusable(f"{self.path} cannot be opened: {_first_line(error)}") from None
+        except duckdb.Error as error:
+            raise WarehouseUnusable(f"{self.path} cannot be opened: {_first_line(error)}") from None
+
+
+class PostgresWarehouse(Warehouse):
+    """A schema in a Postgres database."""
+
+    file_format: TLoaderFileFormat = "csv"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __repr__(self) -> str:
+        parts = urlsplit(self._url)
+        return f"PostgresWarehouse('{parts.hostname or 'local socket'}{parts.path}')"
+
+    def destination(self, company_id: int) -> TDestinationReferenceArg:
+        return dlt.destinations.postgres(self._url, staging_dataset_name_layout=staging_layout(company_id))
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        try:
+            connection = psycopg2.connect(self._url)
+        except psycopg2.OperationalError as error:
+            raise WarehouseUnusable(f"Postgres cannot be reached: {_first_line(error)}") from None
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TIME ZONE 'UTC'")
+                yield Session(cursor, "%s", _POSTGRES_COMMENTS)
+        finally:
+            connection.close()
+
+
+def warehouse_at(url: str) -> Warehouse:
+    """The warehouse at `duckdb:///path` or `postgresql://...`."""
+    if url.startswith("duckdb:///"):
+        return DuckDBWarehouse(Path(url.removeprefix("duckdb:///")))
+    return PostgresWarehouse(url)
+
+
+def id_list(ids: Iterable[int]) -> str:
+    """Ids as SQL, for `IN (...)`; an empty list matches nothing."""
+    return ", ".join(str(int(one)) for one in ids) or "NULL"
+
+
+class _FileLocked(Exception):
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+def _holder(message: str) -> str:
+    """Who holds the file, as DuckDB's message tells: `Conflicting lock is held in PROGRAM (PID n)`."""
+    found = re.search(r"held in (.+?) \(PID (\d+)\)", message)
+    if not found:
+        return "another process"
+    return f"{os.path.basename(found[1])}, process {found[2]}"  # noqa: PTH119 - a name in a message, not a path
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
