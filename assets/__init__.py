@@ -1,0 +1,19 @@
+"""Dagster's side: assets, jobs and schedules around the pipelines."""
+
+import dagster as dg
+
+from assets.jobs import JOBS
+from assets.receivables import details, excluded_accounts, lists, views
+from assets.schedules import hourly
+from resources.installation import Installation
+
+
+def definitions(installation: Installation) -> dg.Definitions:
+    """Everything that Dagster serves. One process per run: its steps are short, and starting one costs seconds."""
+    return dg.Definitions(
+        assets=[excluded_accounts, lists, details, views],
+        jobs=list(JOBS),
+        schedules=[hourly],
+        resources={"installation": installation},
+        executor=dg.in_process_executor,
+    )

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -67,10 +67,18 @@ class _Again(Exception):
 class Pennylane:
     """A connection's view of the API. Safe to use from several threads; all share one pace."""
 
-    def __init__(self, base_url: str, tokens: Tokens, company: str = "", pacer: Pacer | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        tokens: Tokens,
+        company: str = "",
+        pacer: Pacer | None = None,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
         self.pacer = pacer or Pacer()
         self.statuses: Counter[int] = Counter()
         self.wants_stop = threading.Event()
+        self._sleep = sleep or self.wants_stop.wait
         self._base = base_url.rstrip("/") + API
         self._tokens = tokens
         self._company = f" (company {company})" if company else ""
@@ -118,9 +126,6 @@ class Pennylane:
     def _wait(self, state: RetryCallState) -> float:
         failure = state.outcome.exception() if state.outcome else None
         return max(self._backoff(state), failure.after if isinstance(failure, _Again) else 0.0)
-
-    def _sleep(self, seconds: float) -> None:
-        self.wants_stop.wait(seconds)
 
     def _attempt(self, path: str, params: Mapping[str, str | int] | None) -> Json:
         token = self._tokens.access_token()

@@ -60,20 +60,19 @@ class DetailsSync:
         self._report = DetailsReport()
         self._done = 0
 
-    def run(self, *, rotation_requests: int, everything: bool) -> DetailsReport:
-        """Read what is due: what changed, then a rotation over the rest for at most `rotation_requests` requests.
+    def run(self, *, rotation_requests: int) -> DetailsReport:
+        """Read what changed or was never read, then the rest in rotation for at most `rotation_requests` requests.
 
-        `everything` reads all that was never read, however much it is, instead of a rotation (a first or full sync).
-        Raises what the client raises; what was landed until then stays.
+        After a first or full listing everything is to be read, and nothing is left to rotate. Raises what the client
+        raises; what was landed until then stays.
         """
         started = self._clock()
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
-                self._read_new(started, history=everything)
-                if not everything:
-                    with self._landing.warehouse.session() as session:
-                        chosen = rotation(session, self._landing.company_id, started, rotation_requests)
-                    self._read(chosen, self._done + sum(due.requests for due in chosen))
+                self._read_new(started)
+                with self._landing.warehouse.session() as session:
+                    chosen = rotation(session, self._landing.company_id, started, rotation_requests)
+                self._read(chosen, self._done + sum(due.requests for due in chosen))
             except BaseException:
                 self._pennylane.stop()
                 raise
@@ -81,12 +80,12 @@ class DetailsSync:
             self._report.pending = pending(session, self._landing.company_id, started)
         return self._report
 
-    def _read_new(self, started: datetime, *, history: bool) -> None:
+    def _read_new(self, started: datetime) -> None:
         with self._landing.warehouse.session() as session:
             total = pending(session, self._landing.company_id, started).requests
         while True:
             with self._landing.warehouse.session() as session:
-                dues = never_read(session, self._landing.company_id, started, _ROUND, history=history)
+                dues = never_read(session, self._landing.company_id, started, _ROUND)
             if not dues:
                 return
             self._read(dues, total)

@@ -79,7 +79,7 @@ def _candidates(company_id: int) -> str:
     """
 
 
-def never_read(session: Session, company_id: int, now: datetime, limit: int, *, history: bool) -> list[Due]:
+def never_read(session: Session, company_id: int, now: datetime, limit: int) -> list[Due]:
     """At most `limit` of what was never read since it last changed, most important first."""
     lately = now - LATELY
     return _due(
@@ -87,7 +87,7 @@ def never_read(session: Session, company_id: int, now: datetime, limit: int, *, 
             f"""
             {_candidates(company_id)}
             SELECT what, parent_id, received FROM candidate
-            WHERE last_read IS NULL AND rank <= {HISTORY if history else HISTORY - 1}
+            WHERE last_read IS NULL
             ORDER BY rank, what, day DESC NULLS LAST, parent_id DESC LIMIT {limit}
             """,
             lately,
@@ -102,7 +102,7 @@ def rotation(session: Session, company_id: int, now: datetime, requests: int) ->
     Contacts and a payment's own status change without an event. What matters takes up to four fifths, longest ago
     first; the rest goes to history in turn, so that nothing is left out for ever.
     """
-    matters = _oldest(session, company_id, now, requests, f"last_read IS NOT NULL AND rank < {HISTORY}")
+    matters = _oldest(session, company_id, now, requests, f"rank < {HISTORY}")
     others = _oldest(session, company_id, now, requests, f"rank = {HISTORY}")
     share = max(requests * 4 // 5, requests - sum(due.requests for due in others))
     chosen = list(_within(matters, share))
@@ -139,8 +139,8 @@ def _oldest(session: Session, company_id: int, now: datetime, limit: int, condit
             f"""
             {_candidates(company_id)}
             SELECT what, parent_id, received FROM candidate
-            WHERE (last_read IS NULL OR last_read < %s) AND {condition}
-            ORDER BY last_read NULLS FIRST, rank, parent_id DESC LIMIT {limit}
+            WHERE last_read < %s AND {condition}
+            ORDER BY last_read, rank, parent_id DESC LIMIT {limit}
             """,
             lately,
             lately,

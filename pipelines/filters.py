@@ -7,7 +7,7 @@ refuse addresses over about 8 KB.
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from pipelines.ranges import ALL_IDS, END, Range
@@ -53,7 +53,7 @@ def without(field: str, excluded: Iterable[int]) -> list[tuple[Range, list[Condi
     bounds = [0, *(chunk[0] for chunk in chunks[1:]), END]
     return [
         (Range(low, high), [*within(field, Range(low, high)), condition(field, "not_in", chunk)])
-        for low, high, chunk in zip(bounds, bounds[1:], chunks, strict=True)
+        for (low, high), chunk in zip(pairwise(bounds), chunks, strict=True)
     ]
 
 

@@ -36,18 +36,26 @@ class Landing:
     """One company's way into the warehouse. `state` is what the last landed package committed,
     `tally` counts what landing changed."""
 
-    def __init__(self, warehouse: Warehouse, company_id: int, work_dir: Path) -> None:
+    def __init__(
+        self, warehouse: Warehouse, company_id: int, work_dir: Path, before_load: Callable[[], None] | None = None
+    ) -> None:
         self.warehouse = warehouse
         self.company_id = company_id
         self.state: State = {}
         self.tally: defaultdict[Table, Tally] = defaultdict(Tally)
         self._work_dir = work_dir / str(company_id)
+        self._before_load = before_load or (lambda: None)
 
     @classmethod
     @contextmanager
-    def opened(cls, warehouse: Warehouse, company_id: int, work_dir: Path) -> Iterator["Landing"]:
-        """A landing whose tables exist and whose state is the warehouse's; its working files are gone afterwards."""
-        landing = cls(warehouse, company_id, work_dir)
+    def opened(
+        cls, warehouse: Warehouse, company_id: int, work_dir: Path, before_load: Callable[[], None] | None = None
+    ) -> Iterator["Landing"]:
+        """A landing whose tables exist and whose state is the warehouse's; its working files are gone afterwards.
+
+        `before_load` is called before anything is written, and may raise to prevent it.
+        """
+        landing = cls(warehouse, company_id, work_dir, before_load)
         landing._clear()
         try:
             landing._restore()
@@ -71,6 +79,7 @@ class Landing:
         present = {table: table_rows for table, table_rows in rows.items() if table_rows}
         if not present and not replaced and new_state == self.state:
             return
+        self._before_load()
         with self.warehouse.session() as session:
             for table in {*present, *replaced}:
                 table_rows = present.get(table, [])
@@ -112,7 +121,8 @@ class Landing:
             self._pipeline.extract(pennylane(rows, state, self.warehouse.file_format))
             self._pipeline.normalize()
             with self.warehouse.session():
-                return self._pipeline.load(raise_on_failed_jobs=True)
+                destination = self.warehouse.destination(self.company_id)
+                return self._pipeline.load(destination, raise_on_failed_jobs=True)
 
 
 @contextmanager
@@ -120,12 +130,18 @@ def _dlt_errors() -> Iterator[None]:
     try:
         yield
     except PipelineStepFailed as failure:
-        cause = failure.exception
-        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise WarehouseUnusable(
-            f"Loading into the warehouse failed in dlt's step {failure.step!r}: {reason}. Nothing is lost: the cursors "
-            "have not moved, and the next sync repeats what is missing."
+            f"Loading into the warehouse failed (dlt, {failure.step}): {_root_cause(failure)}. Nothing is lost: the "
+            "cursors have not moved, and the next sync repeats what is missing."
         ) from failure
+
+
+def _root_cause(error: BaseException) -> str:
+    """The first line of what the database said, which dlt's exceptions wrap several times over."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 class Pieces:

@@ -15,7 +15,11 @@ _TODAY = "CAST(now() AT TIME ZONE 'Europe/Paris' AS DATE)"
 
 @dataclass(frozen=True)
 class View:
-    """A view of the schema `receivables`; `columns` gives each column's meaning in the view's order."""
+    """A view of the schema `receivables`; `columns` gives each column's meaning in the view's order.
+
+    The query names tables without their schema: DuckDB looks them up beside the view, under whatever name the file is
+    attached (a file opened directly gives its catalog the schema's name, and `receivables.x` is then ambiguous).
+    """
 
     name: str
     description: str
@@ -58,9 +62,9 @@ OPEN_INVOICES = View(
         CAST(COALESCE(GREATEST({_TODAY} - i.deadline, 0), 0) AS INTEGER) AS days_late,
         i.currency, i.currency_amount, i.amount, i.remaining_amount_with_tax,
         i.status AS pennylane_status, i.synced_at
-    FROM {DATASET}.invoices i
-    LEFT JOIN {DATASET}.accounts a ON a.company_id = i.company_id AND a.account_id = i.account_id
-    LEFT JOIN {DATASET}.excluded_accounts x ON x.company_id = i.company_id AND x.account_id = i.account_id
+    FROM invoices i
+    LEFT JOIN accounts a ON a.company_id = i.company_id AND a.account_id = i.account_id
+    LEFT JOIN excluded_accounts x ON x.company_id = i.company_id AND x.account_id = i.account_id
     WHERE NOT i.draft AND NOT i.paid AND i.status NOT IN ('cancelled', 'archived', 'paid')
         AND COALESCE(i.remaining_amount_with_tax, i.amount) > 0
     """,
@@ -82,7 +86,7 @@ ACCOUNT_BALANCES = View(
         "oldest_deadline": "The earliest deadline among open invoices",
         "synced_at": "When the account was last read from Pennylane",
     },
-    f"""
+    """
     SELECT
         a.company_id, a.account_id, a.name AS account_name, x.account_id IS NULL AS synchronized, x.excluded_at,
         COUNT(o.invoice_id) AS open_invoices,
@@ -90,9 +94,9 @@ ACCOUNT_BALANCES = View(
         COALESCE(SUM(COALESCE(o.remaining_amount_with_tax, o.amount)), 0) AS outstanding,
         COALESCE(SUM(CASE WHEN o.late THEN COALESCE(o.remaining_amount_with_tax, o.amount) END), 0) AS late_amount,
         MIN(o.deadline) AS oldest_deadline, a.synced_at
-    FROM {DATASET}.accounts a
-    LEFT JOIN {DATASET}.open_invoices o ON o.company_id = a.company_id AND o.account_id = a.account_id
-    LEFT JOIN {DATASET}.excluded_accounts x ON x.company_id = a.company_id AND x.account_id = a.account_id
+    FROM accounts a
+    LEFT JOIN open_invoices o ON o.company_id = a.company_id AND o.account_id = a.account_id
+    LEFT JOIN excluded_accounts x ON x.company_id = a.company_id AND x.account_id = a.account_id
     GROUP BY a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, a.synced_at
     """,
 )
@@ -126,12 +130,21 @@ AGED_BALANCE = View(
         {_bucket("late_61_to_90", "days_late BETWEEN 61 AND 90")},
         {_bucket("late_over_90", "days_late > 90")},
         SUM(COALESCE(remaining_amount_with_tax, amount)) AS outstanding
-    FROM {DATASET}.open_invoices
+    FROM open_invoices
     GROUP BY company_id, account_id, account_name, synchronized
     """,
 )
 
 VIEWS = (OPEN_INVOICES, ACCOUNT_BALANCES, AGED_BALANCE)
+
+
+def summary(session: Session, view: View, company_id: int) -> dict[str, int | float]:
+    """A company's totals in a view: how many rows, and what they say is outstanding, in euros."""
+    amount = "outstanding" if "outstanding" in view.columns else "COALESCE(remaining_amount_with_tax, amount)"
+    rows, outstanding = session.rows(
+        f"SELECT count(*), COALESCE(SUM({amount}), 0) FROM {DATASET}.{view.name} WHERE company_id = {company_id}"
+    )[0]
+    return {"rows": int(rows), "outstanding_euros": float(outstanding)}
 
 
 def describe(session: Session) -> None:
@@ -149,6 +162,7 @@ def describe(session: Session) -> None:
 
 
 def _create_views(session: Session) -> None:
+    session.enter_schema()
     with session.transaction():
         for view in reversed(VIEWS):
             session.execute(f"DROP VIEW IF EXISTS {DATASET}.{view.name}")

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import re
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -14,12 +16,25 @@ import dlt
 import duckdb
 import psycopg2
 from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
 from pipelines.tables import DATASET
 
 LOCK_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """Where the two databases differ in the little SQL of our own."""
+
+    placeholder: str
+    enter_schema: str
+    comments: str
+
+
+_CATALOG = "warehouse"
 
 _DUCKDB_COMMENTS = """
     WITH wanted AS (SELECT %s AS name)
@@ -38,6 +53,8 @@ _POSTGRES_COMMENTS = """
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
     WHERE n.nspname = %s
 """
+_DUCKDB = _Dialect("?", f"SET search_path = '{_CATALOG}.{DATASET}'", _DUCKDB_COMMENTS)
+_POSTGRES = _Dialect("%s", f"SET search_path = {DATASET}", _POSTGRES_COMMENTS)
 
 
 class _Cursor(Protocol):
@@ -48,13 +65,12 @@ class _Cursor(Protocol):
 class Session:
     """An open connection: SQL with `%s` for parameters, the same for both databases."""
 
-    def __init__(self, cursor: _Cursor, placeholder: str, comments_query: str) -> None:
+    def __init__(self, cursor: _Cursor, dialect: "_Dialect") -> None:
         self._cursor = cursor
-        self._placeholder = placeholder
-        self._comments_query = comments_query
+        self._dialect = dialect
 
     def execute(self, sql: str, *parameters: Any) -> None:
-        self._cursor.execute(sql.replace("%s", self._placeholder), list(parameters))
+        self._cursor.execute(sql.replace("%s", self._dialect.placeholder), list(parameters))
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         self.execute(sql, *parameters)
@@ -72,7 +88,11 @@ class Session:
 
     def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
         """The comments on a schema's tables and views (column None) and on their columns."""
-        return {(table, column): comment for table, column, comment in self.rows(self._comments_query, schema)}
+        return {(table, column): comment for table, column, comment in self.rows(self._dialect.comments, schema)}
+
+    def enter_schema(self) -> None:
+        """From here on, names without a schema are those of `receivables`."""
+        self.execute(self._dialect.enter_schema)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -93,7 +113,10 @@ class Warehouse(ABC):
 
     @abstractmethod
     def destination(self, company_id: int) -> TDestinationReferenceArg:
-        """dlt's destination; each company has a staging schema of its own (dlt#4297: else they truncate each other)."""
+        """dlt's destination, for use within a session.
+
+        Each company has a staging schema of its own (dlt#4297: else they truncate each other's rows).
+        """
 
     @abstractmethod
     @contextmanager
@@ -106,27 +129,51 @@ def staging_layout(company_id: int) -> str:
 
 
 class DuckDBWarehouse(Warehouse):
-    """One file. While a process has it open no other may write: it is held open for moments, with wait and retry."""
+    """One file. While a process has it open no other may write: it is held open for moments, with wait and retry.
+
+    The file is attached under a name of our own: opened directly, its catalog would be named after the file,
+    `receivables` like the schema, and every `receivables.x` would be ambiguous to DuckDB.
+    """
 
     file_format: TLoaderFileFormat = "parquet"
 
     def __init__(self, path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self.path = path
         self._lock_wait_seconds = lock_wait_seconds
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._sessions = 0
+        self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         return f"DuckDBWarehouse({str(self.path)!r})"
 
     def destination(self, company_id: int) -> TDestinationReferenceArg:
-        return dlt.destinations.duckdb(str(self.path), staging_dataset_name_layout=staging_layout(company_id))
+        if self._connection is None:
+            raise RuntimeError("the destination is for use within a session")
+        # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
+        credentials = DuckDbCredentials(self._connection, pragmas=[f"search_path='{_CATALOG}.main'"])
+        return dlt.destinations.duckdb(credentials, staging_dataset_name_layout=staging_layout(company_id))
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        connection = self._connect()
+        with self._opening:
+            if self._connection is None:
+                self._connection = self._connect()
+            self._sessions += 1
+            cursor = self._connection.cursor()
+        cursor.execute(f"USE {_CATALOG}")
         try:
-            yield Session(connection.cursor(), "?", _DUCKDB_COMMENTS)
+            yield Session(cursor, _DUCKDB)
         finally:
-            connection.close()
+            cursor.close()
+            self._close_after_last_session()
+
+    def _close_after_last_session(self) -> None:
+        with self._opening:
+            self._sessions -= 1
+            if self._sessions == 0 and self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -146,8 +193,10 @@ class DuckDBWarehouse(Warehouse):
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
-            connection = duckdb.connect(str(self.path))
-            connection.execute("SET TimeZone = 'UTC'")
+            connection = duckdb.connect()
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            quoted = str(self.path).replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS {_CATALOG}")
             return connection
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
@@ -182,7 +231,7 @@ class PostgresWarehouse(Warehouse):
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET TIME ZONE 'UTC'")
-                yield Session(cursor, "%s", _POSTGRES_COMMENTS)
+                yield Session(cursor, _POSTGRES)
         finally:
             connection.close()
 

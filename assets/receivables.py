@@ -1,0 +1,155 @@
+"""The assets: excluded accounts filter the lists, the lists lead to the details, and views are made of both.
+
+Each step is a thin wrapper: it takes the company's lease, calls the pipeline, and tells Dagster what happened.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from assets.metadata import table_spec, tally_metadata, traffic_metadata, view_spec
+from assets.partitions import company_of, connections
+from pipelines.details import DetailsSync
+from pipelines.exclusions import publish, published
+from pipelines.lists import ListsSync
+from pipelines.progress import Progress
+from pipelines.tables import ACCOUNTS, CONTACTS, CREDIT_NOTES, EXCLUDED_ACCOUNTS, INVOICES, PAYMENTS, Table
+from pipelines.views import ACCOUNT_BALANCES, AGED_BALANCE, OPEN_INVOICES, VIEWS, summary
+from resources.installation import USER_ERRORS, Company, Installation
+
+_LISTS = (ACCOUNTS, INVOICES, CREDIT_NOTES)
+_DETAILS = (CONTACTS, PAYMENTS)
+
+
+class SyncConfig(dg.Config):
+    """How to sync. `full` lists everything again and removes what Pennylane no longer has."""
+
+    full: bool = False
+
+
+@contextmanager
+def _company(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[Company]:
+    """The run's company, worked on by this run alone; errors made for people end the run without a traceback."""
+    try:
+        with installation.company(company_of(context), f"run {context.run_id}", context.job_name) as company:
+            yield company
+    except USER_ERRORS as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None
+
+
+def _watch(context: dg.AssetExecutionContext, installation: Installation) -> "_Log":
+    return _Log(context, installation)
+
+
+class _Log:
+    """Passes progress on to whoever watches the installation, and to the run's log now and then."""
+
+    _EVERY = 5000
+
+    def __init__(self, context: dg.AssetExecutionContext, installation: Installation) -> None:
+        self._context = context
+        self._installation = installation
+        self._told = 0
+
+    def __call__(self, progress: Progress) -> None:
+        self._installation.watch(progress)
+        if progress.done - self._told >= self._EVERY:
+            self._told = progress.done
+            of = f" of {progress.total:,}" if progress.total else ""
+            self._context.log.info(f"{progress.step}: {progress.done:,}{of}")
+
+
+def _results(
+    tables: tuple[Table, ...], company: Company, more: dict[str, object]
+) -> Iterator[dg.MaterializeResult[None]]:
+    for table in tables:
+        metadata = tally_metadata(company.landing.tally[table]) | traffic_metadata(company.pennylane) | more
+        yield dg.MaterializeResult(asset_key=table.name, metadata=metadata)
+
+
+@dg.multi_asset(
+    name="publish_exclusions",
+    specs=[table_spec(EXCLUDED_ACCOUNTS, deps=[], kinds={"dlt"})],
+    partitions_def=connections,
+)
+def excluded_accounts(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Publishes which accounts are left out; what is published when a run starts holds for all of it."""
+    with _company(context, installation) as company:
+        excluded = installation.connections.excluded(company.id)
+        publish(company.landing, excluded, installation.clock)
+    yield dg.MaterializeResult(asset_key=EXCLUDED_ACCOUNTS.name, metadata={"excluded_accounts": len(excluded)})
+
+
+@dg.multi_asset(
+    name="sync_lists",
+    specs=[table_spec(table, deps=[EXCLUDED_ACCOUNTS.name], kinds={"dlt"}) for table in _LISTS],
+    partitions_def=connections,
+)
+def lists(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation], config: SyncConfig
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Lists everything the first time and after a gap of over four weeks, else follows the change feeds."""
+    watch = _watch(context, installation)
+    with _company(context, installation) as company:
+        installation.connections.activate(company.id)
+        sync = ListsSync(company.pennylane, company.landing, published(company.landing), installation.clock, watch)
+        report = sync.run(full=config.full)
+        _warn(context, report.unreadable)
+        cursors = {f"cursor {path}": dg.TimestampMetadataValue(at.timestamp()) for path, at in report.cursors.items()}
+        yield from _results(_LISTS, company, {"mode": report.mode, **cursors})
+
+
+@dg.multi_asset(
+    name="sync_details",
+    specs=[
+        table_spec(CONTACTS, deps=[ACCOUNTS.name], kinds={"dlt"}),
+        table_spec(PAYMENTS, deps=[INVOICES.name], kinds={"dlt"}),
+    ],
+    partitions_def=connections,
+)
+def details(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Reads contacts and payments, one call per account or invoice: what changed, then the rest in rotation."""
+    watch = _watch(context, installation)
+    with _company(context, installation) as company:
+        sync = DetailsSync(company.pennylane, company.landing, installation.clock, watch)
+        report = sync.run(rotation_requests=installation.settings.pennylane_sync_detail_requests)
+        _warn(context, report.unreadable)
+        installation.connections.record_success(company.id, installation.clock(), ready=report.pending.ready)
+        pending = {
+            CONTACTS: {"accounts_read": report.contacts_of, "accounts_still_to_be_read": report.pending.contacts},
+            PAYMENTS: {"invoices_read": report.payments_of, "invoices_still_to_be_read": report.pending.payments},
+        }
+        for table in _DETAILS:
+            yield from _results((table,), company, {**pending[table], "ready": report.pending.ready})
+
+
+def _warn(context: dg.AssetExecutionContext, unreadable: list[str]) -> None:
+    for reason in unreadable:
+        context.log.warning(f"A record was left out because it cannot be read: {reason}")
+
+
+@dg.multi_asset(
+    name="read_views",
+    specs=[
+        view_spec(OPEN_INVOICES, deps=[INVOICES.name, ACCOUNTS.name, EXCLUDED_ACCOUNTS.name]),
+        view_spec(ACCOUNT_BALANCES, deps=[OPEN_INVOICES.name, ACCOUNTS.name]),
+        view_spec(AGED_BALANCE, deps=[OPEN_INVOICES.name]),
+    ],
+    partitions_def=connections,
+)
+def views(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """The views are worked out whenever they are read; here their totals for the company are noted."""
+    try:
+        with installation.warehouse.session() as session:
+            totals = [(view, summary(session, view, company_of(context))) for view in VIEWS]
+    except USER_ERRORS as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None
+    for view, metadata in totals:
+        yield dg.MaterializeResult(asset_key=view.name, metadata=metadata)

@@ -1,0 +1,69 @@
+"""`pennylane-sync activate` and `sync`: run a sync now, in this process, as a run that Dagster records."""
+
+import click
+
+from cli.output import company_option, json_option, print_json, print_table, stdout
+from cli.running import Metadata, run_job
+from cli.status import describe
+from resources.installation import Installation
+
+_TABLES = ("accounts", "contacts", "invoices", "credit_notes", "payments")
+
+
+@click.command()
+@company_option
+@json_option
+def activate(*, company_id: int | None, as_json: bool) -> None:
+    """Run the first sync; from then on the hourly schedule keeps the tables up to date.
+
+    Interrupted, it goes on where it was.
+    """
+    installation = Installation()
+    found = installation.connections.find(company_id).company_id
+    metadata = run_first_sync(found, quiet=as_json)
+    if as_json:
+        print_json(_document(installation, found, metadata))
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="List everything anew and remove what Pennylane no longer has.")
+@company_option
+@json_option
+def sync(*, full: bool, company_id: int | None, as_json: bool) -> None:
+    """Bring the tables up to date now, as the hourly schedule does."""
+    installation = Installation()
+    connection = installation.connections.find(company_id)
+    job = "full_sync" if full else "hourly_sync" if connection.activated_at else "initial_sync"
+    metadata = run_job(job, connection.company_id, quiet=as_json)
+    if as_json:
+        print_json(_document(installation, connection.company_id, metadata))
+    else:
+        print_changes(metadata)
+
+
+def run_first_sync(company_id: int, *, quiet: bool) -> Metadata:
+    """Run the first sync and say what came in."""
+    metadata = run_job("initial_sync", company_id, quiet=quiet)
+    if not quiet:
+        print_changes(metadata)
+        stdout.print("Active: the hourly schedule keeps it up to date while `pennylane-sync start` runs.")
+    return metadata
+
+
+def print_changes(metadata: Metadata) -> None:
+    """Print what a run read and changed, by table."""
+    counts = ("rows_in", "rows_added", "rows_changed", "rows_removed")
+    rows = [(table, *(metadata[table][count] for count in counts)) for table in _TABLES]
+    print_table(("table", "read", "new", "changed", "removed"), rows)
+    lists, details = metadata["accounts"], metadata["payments"]
+    requests = int(lists["requests"]) + int(details["requests"])
+    pending = int(metadata["contacts"]["accounts_still_to_be_read"]) + int(details["invoices_still_to_be_read"])
+    still = f"; contacts or payments of {pending:,} accounts and invoices still to be read" if pending else ""
+    stdout.print(f"{requests:,} requests{still}.")
+
+
+def _document(installation: Installation, company_id: int, metadata: Metadata) -> dict[str, object]:
+    return {
+        "connection": describe(installation, installation.connections.get(company_id)),
+        "tables": {table: metadata[table] for table in _TABLES},
+    }

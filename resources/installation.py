@@ -1,0 +1,110 @@
+"""What assets and commands are given: the settings, the connections, the warehouse, and a company to work on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pipelines.client import Pennylane
+from pipelines.errors import AuthorizationFailed, MissingScope, PipelineError
+from pipelines.landing import Landing
+from pipelines.progress import Progress, Watch
+from pipelines.warehouse import Warehouse, warehouse_at
+from resources.clock import Clock, utc_now
+from resources.connections import Connection, Connections
+from resources.errors import PennylaneSyncError
+from resources.leases import LeaseLost
+from resources.settings import Settings
+from resources.tokens import AuthorizationLost, Disconnected, TokenSource
+
+USER_ERRORS = (PennylaneSyncError, PipelineError)
+"""Errors whose text is one line that says what happened and what to do next."""
+
+
+@dataclass(frozen=True)
+class Company:
+    """A company that is being worked on: its lease is held, its tables exist."""
+
+    connection: Connection
+    pennylane: Pennylane
+    landing: Landing
+
+    @property
+    def id(self) -> int:
+        return self.connection.company_id
+
+
+class NotAuthorized(PennylaneSyncError):
+    """The connection cannot be synchronized until somebody connects it again."""
+
+
+def _unwatched(_: Progress) -> None:
+    """Nobody looks."""
+
+
+class Installation:
+    """Everything local to one installation. Reads settings and opens databases at first use, never at import."""
+
+    def __init__(self, watch: Watch = _unwatched, clock: Clock = utc_now) -> None:
+        self.watch = watch
+        self.clock = clock
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings()
+
+    @cached_property
+    def connections(self) -> Connections:
+        return Connections.from_settings(self.settings, self.clock)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        return warehouse_at(self.settings.warehouse_url)
+
+    @property
+    def work_dir(self) -> Path:
+        """dlt's working folder; empty between syncs."""
+        return self.settings.home / "dlt"
+
+    def pennylane(self, connection: Connection) -> Pennylane:
+        """The API with this connection's token."""
+        tokens = TokenSource(self.connections, connection.company_id, self.settings)
+        return Pennylane(self.settings.pennylane_url, tokens, str(connection.company_id))
+
+    @contextmanager
+    def company(self, company_id: int, owner: str, purpose: str) -> Iterator[Company]:
+        """Work on a company, alone: raises LeaseHeld where another owner does. What goes wrong inside is recorded.
+
+        Raises NotAuthorized, the errors of the lease, and what the work raises.
+        """
+        connection = self.connections.get(company_id)
+        if connection.disconnected_at:
+            raise NotAuthorized(f"Company {company_id} is disconnected. Connect it again: pennylane-sync connect")
+        if connection.authorization_lost:
+            raise NotAuthorized(
+                f"Company {company_id} must be authorized again: pennylane-sync connect ({connection.authorization_lost})"
+            )
+        with (
+            self.connections.lease(company_id, owner, purpose) as lease,
+            self._recorded(company_id),
+            Landing.opened(self.warehouse, company_id, self.work_dir, before_load=lease.check) as landing,
+        ):
+            yield Company(connection, self.pennylane(connection), landing)
+
+    @contextmanager
+    def _recorded(self, company_id: int) -> Iterator[None]:
+        try:
+            yield
+        except (AuthorizationFailed, MissingScope) as error:
+            self.connections.record_authorization_lost(company_id, str(error))
+            self.connections.record_failure(company_id, str(error))
+            raise
+        except (AuthorizationLost, Disconnected, LeaseLost):
+            raise  # said elsewhere: by the connection's state, or by the run that took over
+        except USER_ERRORS as error:
+            self.connections.record_failure(company_id, str(error))
+            raise
+        except Exception as error:
+            self.connections.record_failure(company_id, f"{type(error).__name__} (the run's log tells more)")
+            raise

@@ -1,0 +1,1 @@
+"""The read operations of the API, one short function for each path of openapi.json."""

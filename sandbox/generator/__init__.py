@@ -1,0 +1,1 @@
+"""Plausible French companies, the same for the same seed and starting time."""

@@ -1,0 +1,120 @@
+"""A company in a sandbox, and a warehouse that it is synchronized into."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.client import Pennylane
+from pipelines.details import DetailsReport, DetailsSync
+from pipelines.exclusions import publish, published
+from pipelines.landing import Landing
+from pipelines.lists import ListsReport, ListsSync
+from pipelines.progress import Progress
+from pipelines.warehouse import Warehouse
+from sandbox.clock import Clock
+from sandbox.core import Settings
+from sandbox.generator.books import make_worlds
+from sandbox.server import SandboxServer
+from sandbox.world import World
+from tests.pipelines.truth import differences, expected, held
+
+NOW = datetime(2026, 9, 15, 8, 0, tzinfo=UTC)
+HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
+PREFIX = "/api/external/v2"
+
+
+class FixedToken:
+    """A company API token: there is never a newer one."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def access_token(self) -> str:
+        return self._token
+
+    def renewed(self, after: str) -> str:
+        return self._token
+
+
+def make_sandbox(*, customers: int, invoices: int, seed: int = 1, frozen: bool = True, **settings: Any) -> SandboxServer:
+    """A sandbox of one company whose clock stands still until it is advanced; without a limit unless one is given."""
+    worlds = make_worlds(Clock(NOW, frozen=frozen), customers=customers, invoices=invoices, companies=1, seed=seed)
+    return SandboxServer(*worlds, settings=Settings(**{"control": True, "rate_limit": 0, "seed": seed, **settings}))
+
+
+@dataclass
+class Synced:
+    """What one sync did, and how many requests its steps made."""
+
+    lists: ListsReport
+    details: DetailsReport
+    list_requests: int
+    detail_requests: int
+    pennylane: Pennylane
+    tally: dict[str, Any]
+
+
+@dataclass
+class Company:
+    """A company under synchronization. `excluded` may be changed between syncs."""
+
+    server: SandboxServer
+    warehouse: Warehouse
+    work_dir: Path
+    excluded: set[int] = field(default_factory=set)
+    progress: list[Progress] = field(default_factory=list)
+
+    @property
+    def world(self) -> World:
+        return self.server.world
+
+    @property
+    def id(self) -> int:
+        return self.world.id
+
+    def clock(self) -> datetime:
+        return self.world.clock.now()
+
+    def pennylane(self) -> Pennylane:
+        return Pennylane(self.server.url, FixedToken(self.server.token()), str(self.id), sleep=lambda _: None)
+
+    def sync(
+        self, *, full: bool = False, rotation: int = 0, after: float = HOUR, pennylane: Pennylane | None = None
+    ) -> Synced:
+        """A whole sync, `after` seconds later."""
+        self.world.clock.advance(after)
+        pennylane = pennylane or self.pennylane()
+        with Landing.opened(self.warehouse, self.id, self.work_dir) as landing:
+            publish(landing, dict.fromkeys(self.excluded, NOW), self.clock)
+            lists = ListsSync(pennylane, landing, published(landing), self.clock, self.progress.append).run(full=full)
+            list_requests = pennylane.statuses.total()
+            details = DetailsSync(pennylane, landing, self.clock, self.progress.append).run(rotation_requests=rotation)
+        return Synced(
+            lists,
+            details,
+            list_requests,
+            pennylane.statuses.total() - list_requests,
+            pennylane,
+            {table.name: tally for table, tally in landing.tally.items()},
+        )
+
+    def lists_only(self, *, full: bool = False, pennylane: Pennylane | None = None) -> ListsReport:
+        pennylane = pennylane or self.pennylane()
+        with Landing.opened(self.warehouse, self.id, self.work_dir) as landing:
+            publish(landing, dict.fromkeys(self.excluded, NOW), self.clock)
+            return ListsSync(pennylane, landing, published(landing), self.clock, lambda _: None).run(full=full)
+
+    def differences(self, excluded: Collection[int] | None = None) -> list[str]:
+        """How the tables differ from the truth; an empty list where they do not."""
+        truth = expected(self.world, self.server.url, self.excluded if excluded is None else excluded)
+        return differences(held(self.warehouse, self.id), truth)
+
+    @property
+    def requests(self) -> dict[str, Any]:
+        """What the sandbox counted."""
+        return self.server.sandbox.statistics.report()
+
+    def forget_requests(self) -> None:
+        self.server.sandbox.statistics.reset()

