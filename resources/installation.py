@@ -82,9 +82,8 @@ class Installation:
         if connection.disconnected_at:
             raise NotAuthorized(f"Company {company_id} is disconnected. Connect it again: pennylane-sync connect")
         if connection.authorization_lost:
-            raise NotAuthorized(
-                f"Company {company_id} must be authorized again: pennylane-sync connect ({connection.authorization_lost})"
-            )
+            reason = connection.authorization_lost
+            raise NotAuthorized(f"Company {company_id} must be authorized again: pennylane-sync connect. {reason}")
         with (
             self.connections.lease(company_id, owner, purpose) as lease,
             self._recorded(company_id),

@@ -1,6 +1,8 @@
 """`pennylane-sync sandbox`, also `python -m sandbox`: the stand-in in the foreground."""
 
+import signal
 from datetime import UTC, datetime
+from types import FrameType
 
 import click
 
@@ -79,7 +81,13 @@ def sandbox(
     running = Sandbox(worlds, clock, settings)
     listening.listen(2048)  # whoever reads the address may connect at once
     click.echo(_introduction(running, address(listening)))
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _ended)  # the server shuts down on them first, then passes them on to this
     make_server(running).run([listening])
+
+
+def _ended(_signal: int, _frame: FrameType | None) -> None:
+    """To be told to end is no failure: the exit status is 0."""
 
 
 def _introduction(running: Sandbox, url: str) -> str:

@@ -1,6 +1,7 @@
 """What every request passes first: counting, the rate limit, faults, latency, and the clock in the Date header."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Any
@@ -12,6 +13,8 @@ from sandbox.api.routes import bearer_token
 from sandbox.core import Sandbox
 from sandbox.faults import Fault
 from sandbox.limiter import WINDOW_SECONDS
+
+_log = logging.getLogger(__name__)
 
 MAXIMUM_ADDRESS = 8192
 """Proxies refuse longer addresses (path and query, in bytes)."""
@@ -69,6 +72,9 @@ class Front:
                 await HTMLResponse("<h1>414 Request-URI Too Large</h1>", 414)(scope, receive, answer)
             else:
                 await self._answer(scope, receive, answer, sandbox.faults.strike(path))
+        except Exception:
+            _log.exception("%s %s failed: this is a fault of the sandbox", scope["method"], path)
+            raise
         finally:
             sandbox.statistics.end(answer.status)
 

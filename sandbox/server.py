@@ -18,6 +18,7 @@ def bind(host: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((host, port))
+    listening.listen(2048)
     return listening
 
 
@@ -76,7 +77,6 @@ class SandboxServer:
 
     def __enter__(self) -> Self:
         listening = bind(self._host, self._port)
-        listening.listen(2048)
         self.url = address(listening)
         self._thread = threading.Thread(target=self._server.run, args=([listening],), name="sandbox", daemon=True)
         self._thread.start()
@@ -85,6 +85,7 @@ class SandboxServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.should_exit = True
+        """Nobody is waiting for an answer any more: connections that are kept alive are not waited for."""
+        self._server.should_exit = self._server.force_exit = True
         if self._thread is not None:
             self._thread.join(timeout=10)

@@ -10,7 +10,7 @@ from sandbox.errors import bad_request, unprocessable
 from sandbox.feed import RETENTION, Event, Feed, Position
 
 _MAXIMUM = 1000
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 def customer_changes(call: Call) -> Json:
@@ -53,6 +53,7 @@ def _start(call: Call) -> Position | None:
 
 
 def _moment(text: str) -> int:
+    """RFC 3339 has `T` between day and time, and lets applications agree on a space."""
     try:
         if _RFC3339.fullmatch(text):
             return to_microseconds(datetime.fromisoformat(text.upper()))

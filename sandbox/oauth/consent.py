@@ -12,14 +12,14 @@ from sandbox.core import Sandbox
 from sandbox.oauth.codes import AuthorizationRequest, Codes, RefusedError, UntrustworthyError, parse_request
 
 _SCOPE_TEXTS = {
-    "customers": "Customers and their contacts",
-    "customer_invoices": "Customer invoices, credit notes and their payments",
-    "transactions": "Bank transactions",
-    "supplier_invoices": "Supplier invoices",
-    "suppliers": "Suppliers",
-    "ledger": "General ledger",
-    "categories": "Analytical categories",
-    "products": "Products",
+    "customers": "customers and their contacts",
+    "customer_invoices": "customer invoices, credit notes and their payments",
+    "transactions": "bank transactions",
+    "supplier_invoices": "supplier invoices",
+    "suppliers": "suppliers",
+    "ledger": "general ledger",
+    "categories": "analytical categories",
+    "products": "products",
 }
 _FORWARDED = ("client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "code_challenge_method")
 _PAGE_HEADERS = {

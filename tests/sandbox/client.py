@@ -92,6 +92,11 @@ def described_paths() -> list[str]:
     return [path.removeprefix(PREFIX) for path in _description()["paths"]]
 
 
+def described_parameter(path: str, name: str) -> Any:
+    parameters = _description()["paths"][PREFIX + path]["get"]["parameters"]
+    return next(parameter for parameter in parameters if parameter["name"] == name)
+
+
 def check(path: str, response: requests.Response) -> Any:
     """The body of an answer, which has to be as described for the path (a template such as `/customers/{id}`)."""
     body = response.json()

@@ -32,7 +32,8 @@ def _events(world: World) -> Events:
 
 def _raised(world: World, kind: str, **arguments: Any) -> tuple[dict[str, Any], Events]:
     world.clock.advance(1)
-    return (made := CHANGES[kind](world, **arguments)), _events(world)
+    made = CHANGES[kind](world, **arguments)
+    return made, _events(world)
 
 
 @pytest.mark.parametrize(

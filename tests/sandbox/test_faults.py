@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.clock import Clock
+from sandbox.generator.books import make_world
 from sandbox.server import SandboxServer
 from tests.sandbox.client import caller, control
 from tests.sandbox.conftest import Serve
@@ -114,3 +116,11 @@ def test_faults_reach_oauth_and_what_was_cut_was_carried_out(serve: Serve) -> No
 @pytest.mark.parametrize("fault", [{"kind": "flood", "path": "x"}, {"kind": "cut", "path": "("}, {"kind": "cut"}])
 def test_an_unusable_fault_is_refused(server: SandboxServer, fault: dict[str, Any]) -> None:
     assert requests.post(f"{server.url}/control/faults", json=fault, timeout=30).status_code == 400
+
+
+def test_a_fault_of_the_sandbox_itself_is_logged_and_not_hidden(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(Clock(), customers=3, invoices=0)
+    next(iter(world.customers)).billing_address = ("incomplete",)  # type: ignore[assignment]
+    with SandboxServer(world) as server:
+        assert caller(server).get("/customers", limit=100).status_code == 500
+    assert "/api/external/v2/customers failed" in caplog.text

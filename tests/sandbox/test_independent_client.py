@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import requests
 from pennylane_sdk import Pennylane
+from pennylane_sdk.filters import Filter
 from pennylane_sdk.oauth import OAuthApp
 
 from sandbox.changes.randomly import change_randomly
@@ -28,7 +30,7 @@ def test_it_pages_through_customers_and_their_contacts(server: SandboxServer, cl
 
 
 def test_it_pages_through_invoices_with_a_filter(server: SandboxServer, client: Pennylane) -> None:
-    filter_ = [{"field": "draft", "operator": "eq", "value": False}]
+    filter_: list[Filter | dict[str, Any]] = [{"field": "draft", "operator": "eq", "value": False}]
     invoices = list(client.customer_invoices.list(limit=9, sort="id", filter=filter_))
     assert [invoice.id for invoice in invoices] == [row.id for row in server.world.invoices if not row.draft]
     assert all(isinstance(invoice.amount, Decimal) for invoice in invoices)

@@ -196,5 +196,5 @@ def test_a_common_oauth_library_connects_and_refreshes(
     url = f"{approving.url}/oauth/token"
     session.fetch_token(url, authorization_response=back, client_secret="sandbox-secret")
     assert session.get(f"{approving.url}/api/external/v2/customers").status_code == 200
-    session.refresh_token(url, **SECRETS)
+    session.refresh_token(url, client_id="sandbox-client", client_secret="sandbox-secret")
     assert session.get(f"{approving.url}/api/external/v2/customers").status_code == 200
