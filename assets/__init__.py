@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.jobs import JOBS
 from assets.receivables import details, excluded_accounts, lists, views
+from assets.run_lease import run_lease
 from assets.schedules import hourly
 from resources.installation import Installation
 
@@ -14,6 +15,6 @@ def definitions(installation: Installation) -> dg.Definitions:
         assets=[excluded_accounts, lists, details, views],
         jobs=list(JOBS),
         schedules=[hourly],
-        resources={"installation": installation},
+        resources={"installation": installation, "run_lease": run_lease},
         executor=dg.in_process_executor,
     )

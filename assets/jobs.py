@@ -3,21 +3,18 @@
 import dagster as dg
 
 from assets.metadata import GROUP
-from assets.partitions import connections
 
 _everything = dg.AssetSelection.groups(GROUP)
 
 hourly_sync = dg.define_asset_job(
     "hourly_sync",
     _everything,
-    partitions_def=connections,
     description="What changed since the last sync: by the change feeds, with contacts and payments in rotation.",
 )
 
 initial_sync = dg.define_asset_job(
     "initial_sync",
     _everything,
-    partitions_def=connections,
     description="The first sync of a company, everything; from then on the hourly schedule takes it up. Interrupted, "
     "it goes on where it was.",
 )
@@ -25,10 +22,8 @@ initial_sync = dg.define_asset_job(
 full_sync = dg.define_asset_job(
     "full_sync",
     _everything,
-    partitions_def=connections,
     config={"ops": {"sync_lists": {"config": {"full": True}}}},
     description="Lists everything anew and removes what Pennylane no longer has.",
 )
 
 JOBS = (hourly_sync, initial_sync, full_sync)
-"""The jobs; `SYNCS` of them by name take a company's lease."""

@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets.metadata import table_spec, tally_metadata, traffic_metadata, view_spec
 from assets.partitions import company_of, connections
+from assets.run_lease import RunLease, owner
 from pipelines.details import DetailsSync
 from pipelines.exclusions import publish, published
 from pipelines.lists import ListsSync
@@ -29,17 +30,15 @@ class SyncConfig(dg.Config):
 
 
 @contextmanager
-def _company(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[Company]:
+def _company(context: dg.AssetExecutionContext, installation: Installation, lease: RunLease) -> Iterator[Company]:
     """The run's company, worked on by this run alone; errors made for people end the run without a traceback."""
+    company_id, run = company_of(context), context.run
     try:
-        with installation.company(company_of(context), f"run {context.run_id}", context.job_name) as company:
+        lease.hold(installation, company_id, run)
+        with installation.company(company_id, owner(run.run_id), run.job_name) as company:
             yield company
     except USER_ERRORS as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
-
-
-def _watch(context: dg.AssetExecutionContext, installation: Installation) -> "_Log":
-    return _Log(context, installation)
 
 
 class _Log:
@@ -74,10 +73,12 @@ def _results(
     partitions_def=connections,
 )
 def excluded_accounts(
-    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+    context: dg.AssetExecutionContext,
+    installation: dg.ResourceParam[Installation],
+    run_lease: dg.ResourceParam[RunLease],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Publishes which accounts are left out; what is published when a run starts holds for all of it."""
-    with _company(context, installation) as company:
+    with _company(context, installation, run_lease) as company:
         excluded = installation.connections.excluded(company.id)
         publish(company.landing, excluded, installation.clock)
     yield dg.MaterializeResult(asset_key=EXCLUDED_ACCOUNTS.name, metadata={"excluded_accounts": len(excluded)})
@@ -89,11 +90,14 @@ def excluded_accounts(
     partitions_def=connections,
 )
 def lists(
-    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation], config: SyncConfig
+    context: dg.AssetExecutionContext,
+    installation: dg.ResourceParam[Installation],
+    run_lease: dg.ResourceParam[RunLease],
+    config: SyncConfig,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Lists everything the first time and after a gap of over four weeks, else follows the change feeds."""
-    watch = _watch(context, installation)
-    with _company(context, installation) as company:
+    watch = _Log(context, installation)
+    with _company(context, installation, run_lease) as company:
         installation.connections.activate(company.id)
         sync = ListsSync(company.pennylane, company.landing, published(company.landing), installation.clock, watch)
         report = sync.run(full=config.full)
@@ -111,11 +115,13 @@ def lists(
     partitions_def=connections,
 )
 def details(
-    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+    context: dg.AssetExecutionContext,
+    installation: dg.ResourceParam[Installation],
+    run_lease: dg.ResourceParam[RunLease],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Reads contacts and payments, one call per account or invoice: what changed, then the rest in rotation."""
-    watch = _watch(context, installation)
-    with _company(context, installation) as company:
+    watch = _Log(context, installation)
+    with _company(context, installation, run_lease) as company:
         sync = DetailsSync(company.pennylane, company.landing, installation.clock, watch)
         report = sync.run(rotation_requests=installation.settings.pennylane_sync_detail_requests)
         _warn(context, report.unreadable)

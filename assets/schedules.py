@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.jobs import JOBS, hourly_sync
+from assets.abandoned import end_abandoned
+from assets.jobs import hourly_sync
 from resources.connections import Connection
 from resources.installation import Installation
 
@@ -21,29 +22,46 @@ UNFINISHED = [
     job=hourly_sync,
     cron_schedule="0 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour, one run for each active connection.",
+    description="Every hour, one run for each active connection. What is skipped, and why, stands in the tick's log.",
 )
 def hourly(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One run per active connection; what cannot or need not be synced is skipped with a reason."""
+    """One run per active connection; what cannot or need not be synced is skipped with a reason.
+
+    Dagster takes a SkipReason only where nothing runs, so beside runs the reasons go to the tick's log.
+    """
     known = installation.connections.all()
     if not known:
         yield dg.SkipReason("No company is connected yet: pennylane-sync connect")
         return
-    reasons = {connection.company_id: _reason_to_skip(context.instance, connection) for connection in known}
-    for company_id, reason in reasons.items():
-        if reason is None:
+    at_work = {connection.company_id for connection in known if connection.lease}
+    for run_id in end_abandoned(context.instance, at_work, installation.clock()):
+        context.log.warning(f"Run {run_id} was marked as failed: its process ended without a word.")
+    unfinished = _unfinished_runs(context.instance)
+    skipped: list[str] = []
+    for connection in known:
+        reason = _reason_to_skip(connection, unfinished)
+        if reason:
+            skipped.append(f"{connection.company_id}: {reason}")
+        else:
             yield dg.RunRequest(
-                run_key=f"{company_id} {context.scheduled_execution_time:%Y-%m-%dT%H:%MZ}",
-                partition_key=str(company_id),
+                run_key=f"{connection.company_id} {context.scheduled_execution_time:%Y-%m-%dT%H:%MZ}",
+                partition_key=str(connection.company_id),
             )
-    skipped = [f"{company_id}: {reason}" for company_id, reason in reasons.items() if reason]
     if len(skipped) == len(known):
         yield dg.SkipReason("; ".join(skipped))
+    elif skipped:
+        context.log.info(f"Skipped: {'; '.join(skipped)}")
 
 
-def _reason_to_skip(instance: dg.DagsterInstance, connection: Connection) -> str | None:
+def _unfinished_runs(instance: dg.DagsterInstance) -> dict[str, str]:
+    """By partition, the job of a run that is queued or goes on."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    return {run.tags.get("dagster/partition", ""): run.job_name for run in runs}
+
+
+def _reason_to_skip(connection: Connection, unfinished: dict[str, str]) -> str | None:
     match connection.state:
         case "disconnected":
             return "disconnected"
@@ -53,13 +71,5 @@ def _reason_to_skip(instance: dg.DagsterInstance, connection: Connection) -> str
             return "not activated yet: pennylane-sync activate"
         case "syncing" if connection.lease:
             return f"a run still goes on ({connection.lease.purpose}, since {connection.lease.acquired_at:%H:%M} UTC)"
-    for job in JOBS:
-        unfinished = instance.get_run_records(
-            dg.RunsFilter(
-                job_name=job.name, statuses=UNFINISHED, tags={"dagster/partition": str(connection.company_id)}
-            ),
-            limit=1,
-        )
-        if unfinished:
-            return f"a run still goes on ({job.name})"
-    return None
+    job = unfinished.get(str(connection.company_id))
+    return f"a run still goes on ({job})" if job else None

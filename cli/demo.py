@@ -25,7 +25,7 @@ from resources.oauth import SCOPES, authorize
 from resources.settings import Settings
 from sandbox.core import CLIENT_ID, CLIENT_SECRET
 
-_CUSTOMERS, _INVOICES = 120, 900
+_CUSTOMERS, _INVOICES = 100, 600
 
 Change = tuple[str, str]
 """What happened at Pennylane, and the SQL that shows what the database says of it now."""
@@ -55,13 +55,14 @@ def demo() -> None:
 
 
 _WHAT_NEXT = """\
-  PENNYLANE_SYNC_HOME={home} .venv/bin/pennylane-sync start
-      Dagster's UI on http://127.0.0.1:3000: runs, lineage, schedule, partitions of this demo
-      (the sandbox has ended: a further sync of the demo says that it cannot be reached)
+  PENNYLANE_SYNC_HOME={home} \\
+      .venv/bin/pennylane-sync start
+      Dagster's UI: runs, lineage, schedule and partitions of this demo
+      (the sandbox has ended: a further sync says that it cannot be reached)
   {file}
-      the DuckDB file; in DuckDB: USE receivables.receivables; FROM open_invoices;
+      the DuckDB file; in it: USE receivables.receivables; FROM open_invoices;
 
-To connect a real company, with a company API token or by OAuth (README, "Connect a real company"):
+To connect a real company, with a company API token or by OAuth (README):
   .venv/bin/pennylane-sync connect --token-stdin
 """
 
@@ -84,8 +85,9 @@ def _sandbox() -> Iterator[str]:
             url = first_line.strip().rpartition(" ")[2]
             if not url.startswith("http"):
                 raise click.ClickException("The sandbox did not start; try: pennylane-sync sandbox")
-            _say(f"A Pennylane sandbox at {url}: {_CUSTOMERS} customers, {_INVOICES} invoices and other documents")
-            stdout.print("  Its rate limit is off, to be quick; Pennylane's is 25 requests in 5 seconds.")
+            _say(f"A Pennylane sandbox at {url}")
+            stdout.print(f"  {_CUSTOMERS} customers, {_INVOICES} invoices and other documents; its rate limit is off,")
+            stdout.print("  to be quick (Pennylane's is 25 requests in 5 seconds).")
             yield url
         finally:
             process.terminate()
@@ -144,7 +146,7 @@ def _change_things(installation: Installation, url: str, company: int) -> list[C
             f"|| ' ' || currency FROM {DATASET}.invoices {of} invoice_id = {made}",
         ),
         (
-            f"a payment of the late invoice {number}",
+            f"late invoice {number} paid",
             f"SELECT status || ', left to be paid ' || CAST(CAST(remaining_amount_with_tax AS DECIMAL(18, 2)) AS TEXT) "
             f"FROM {DATASET}.invoices {of} invoice_id = {unpaid}",
         ),
@@ -172,7 +174,7 @@ def _show(installation: Installation, changes: list[Change]) -> None:
     stdout.print()
     print_table(("table", "rows"), counts)
     _say("The ten accounts that owe most, in euros")
-    print_table(("account", "outstanding", "of that late", "open invoices", "late"), owing)
+    print_table(("account", "outstanding", "of that late", "open", "late"), owing)
 
 
 def _control(url: str, path: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """`pennylane-sync disconnect`: end the access, keep the data."""
 
+import sys
+
 import click
 
 from cli.output import company_option, json_option, print_json, stderr, stdout
@@ -8,14 +10,14 @@ from resources.oauth import revoke
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask; without a terminal nothing is asked.")
 @company_option
 @json_option
 def disconnect(*, yes: bool, company_id: int | None, as_json: bool) -> None:
     """Stop synchronizing a company: its token is revoked and forgotten, its data stays as it is."""
     installation = Installation()
     connection = installation.connections.find(company_id)
-    if not yes and not as_json:
+    if not (yes or as_json) and sys.stdin.isatty():
         click.confirm(f"Disconnect {connection.company_name} (company {connection.company_id})?", abort=True, err=True)
     credential = installation.connections.disconnect(connection.company_id)
     revoked = credential is not None and revoke(installation.settings, credential)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import click
 import dagster as dg
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from assets import definitions
+from assets.run_lease import owner
 from cli.instance import open_instance, register
 from cli.output import stderr
 from pipelines.progress import Progress, Watch
@@ -23,24 +25,39 @@ Metadata = dict[str, dict[str, Any]]
 """By asset, what its materialization says."""
 
 
+class Interrupted(click.ClickException):
+    """Ctrl-C, or SIGTERM, while a job ran."""
+
+    def __init__(self) -> None:
+        super().__init__("Stopped. Nothing is lost: the next sync goes on from here.")
+
+
 def run_job(job_name: str, company_id: int, *, quiet: bool) -> Metadata:
     """Run a job for one company. The run shows in Dagster's UI like any other.
 
-    Raises click.ClickException with what the failed step said.
+    The company's lease is held from before the run to its end: where another run holds it there is none.
+    Raises LeaseHeld, Interrupted, and click.ClickException with what the failed step said.
     """
+    run_id = str(uuid4())
     with _progress_bar(quiet=quiet) as watch:
         installation = Installation(watch)
         register(installation.settings, company_id)
         job = definitions(installation).resolve_job_def(job_name)
-        with open_instance(installation.settings) as instance, _quiet_logs():
+        with (
+            installation.connections.lease(company_id, owner(run_id), job_name),
+            open_instance(installation.settings) as instance,
+            _quiet_logs(),
+            _interruption_told(),
+        ):
             result = job.execute_in_process(
                 instance=instance,
+                run_id=run_id,
                 partition_key=str(company_id),
-                raise_on_error="--debug" in sys.argv,
+                raise_on_error="debug" in click.get_current_context().meta,
                 tags={"started_by": "command line"},
             )
     if not result.success:
-        raise click.ClickException(_what_failed(result))
+        raise _failure(result)
     return {
         event.asset_key.to_user_string(): {
             name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
@@ -50,15 +67,26 @@ def run_job(job_name: str, company_id: int, *, quiet: bool) -> Metadata:
     }
 
 
-def _what_failed(result: dg.ExecuteInProcessResult) -> str:
+def _failure(result: dg.ExecuteInProcessResult) -> click.ClickException:
+    what = ""
     for event in result.all_node_events:
         if event.is_step_failure:
             data = event.step_failure_data
             if data.user_failure_data and data.user_failure_data.description:
-                return data.user_failure_data.description
-            if data.error:
-                return f"The run failed ({data.error.cls_name}); its log tells more: pennylane-sync start"
-    return "The run failed; its log tells more: pennylane-sync start"
+                return click.ClickException(data.user_failure_data.description)
+            if data.error and data.error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                return Interrupted()
+            what = f" ({data.error.cls_name})" if data.error else ""
+    return click.ClickException(f"The run failed{what}; its log tells more: pennylane-sync start")
+
+
+@contextmanager
+def _interruption_told() -> Iterator[None]:
+    """An interruption within a step is told by the run's result; this is for those in between."""
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        raise Interrupted from None
 
 
 @contextmanager

@@ -64,6 +64,6 @@ def print_changes(metadata: Metadata) -> None:
 
 def _document(installation: Installation, company_id: int, metadata: Metadata) -> dict[str, object]:
     return {
-        "connection": describe(installation, installation.connections.get(company_id)),
+        "connection": describe(installation, [installation.connections.get(company_id)])[0],
         "tables": {table: metadata[table] for table in _TABLES},
     }

@@ -8,7 +8,7 @@ events: a feed is read again from OVERLAP before the cursor, and events seen in 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines.client import WORKERS, Pennylane
@@ -23,8 +23,8 @@ EVENTS_PER_PAGE = 1000
 OVERLAP = timedelta(minutes=5)
 _JUST_BEFORE = timedelta(milliseconds=1)
 
-Event = tuple[int, str]
-"""A record's id, and when its change was processed."""
+Event = tuple[int, str, str]
+"""A record's id, when its change was processed, and what it was."""
 
 
 class CursorTooOld(Exception):
@@ -43,7 +43,7 @@ class Cursor:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Cursor":
-        recent = frozenset((int(one), str(processed)) for one, processed in state["recent"])
+        recent = frozenset((int(one), str(at), str(operation)) for one, at, operation in state["recent"])
         return cls(datetime.fromisoformat(state["until"]), recent)
 
 
@@ -56,17 +56,18 @@ def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[int]
         events.update(page)
     until = max([cursor.until, *events.values(), *([server_time] if server_time else [])])
     recent = frozenset(event for event, processed in events.items() if processed >= until - OVERLAP)
-    return {one for one, _ in events.keys() - cursor.recent}, Cursor(until, recent)
+    return {one for one, *_ in events.keys() - cursor.recent}, Cursor(until, recent)
 
 
 def _pages(pennylane: Pennylane, path: str, start: datetime) -> Iterator[dict[Event, datetime]]:
     """Pages of a feed from `start` on.
 
     Each page is asked for by the time of the last event before it, not by the API's cursor: that is a bare timestamp,
-    and may lose the other events of its instant at a page's end. Only a page full of one instant needs the cursor.
+    and may lose the other events of its instant at a page's end. Only where this leads no further, since an instant
+    fills a whole page, the cursor is followed until it has left that instant.
     """
-    position: dict[str, str] = {"start_date": _rfc3339(start)}
     known: set[Event] = set()
+    position = {"start_date": _rfc3339(start)}
     while True:
         try:
             answer = pennylane.get(path, {"limit": EVENTS_PER_PAGE, **position})
@@ -78,24 +79,24 @@ def _pages(pennylane: Pennylane, path: str, start: datetime) -> Iterator[dict[Ev
         yield page
         if not answer.get("has_more"):
             return
-        if page.keys() <= known and "cursor" in position:
+        news = page.keys() - known
+        if not news and "cursor" in position:
             raise BrokenAnswer(f"Pennylane announces ever more of {path} but repeats itself; the next sync asks again.")
-        following = _rfc3339(max(page.values(), default=start) - _JUST_BEFORE)
-        if page.keys() <= known or position.get("start_date") == following:
-            if not isinstance(answer.get("next_cursor"), str):
-                raise BrokenAnswer(
-                    f"Pennylane announces more of {path} without saying where; the next sync asks again."
-                )
+        known |= news
+        reached = max(page.values(), default=start) - _JUST_BEFORE
+        if news and reached > start:
+            start = reached
+            position = {"start_date": _rfc3339(start)}
+        elif isinstance(answer.get("next_cursor"), str):
             position = {"cursor": answer["next_cursor"]}
         else:
-            position = {"start_date": following}
-        known |= page.keys()
+            raise BrokenAnswer(f"Pennylane announces more of {path} without saying where; the next sync asks again.")
 
 
 def _events(answer: dict[str, Any], path: str) -> dict[Event, datetime]:
     try:
         return {
-            (one["id"], one["processed_at"]): datetime.fromisoformat(one["processed_at"])
+            (one["id"], one["processed_at"], str(one.get("operation"))): _moment(one["processed_at"])
             for one in list_items(answer, path)
         }
     except (KeyError, TypeError, ValueError):
@@ -104,8 +105,13 @@ def _events(answer: dict[str, Any], path: str) -> dict[Event, datetime]:
         ) from None
 
 
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def fetch(
@@ -122,26 +128,18 @@ def fetch(
     An id without a row is none of ours any more: deleted, of another kind, or an excluded account's.
     """
     wanted = set(ids) - excluded if kind is ACCOUNT else set(ids)
-    filters = [((), kind.conditions)] if kind is ACCOUNT else kind.leaving_out(excluded)
+    conditions = kind.conditions if kind is ACCOUNT else kind.leaving_out(excluded)[0][1]
 
     def read(batch: tuple[int, ...]) -> tuple[set[int], list[Row]]:
-        rows: list[Row] = []
-        for _, conditions in filters:
-            found = {row[kind.table.id_column] for row in rows}
-            missing = [one for one in batch if one not in found]
-            if not missing:
-                break
-            answer = pennylane.get(
-                kind.path,
-                {"limit": PAGE, "sort": "id", **encoded([*conditions, condition("id", "in", missing)])},
-            )
-            records = list_items(answer, kind.path)
-            if not {record["id"] for record in records} <= set(missing):
-                raise BrokenAnswer(
-                    f"Pennylane sent other records of {kind.path} than asked for; the next sync asks again."
-                )
-            rows += reader.rows(kind, records)
-        return set(batch), rows
+        reader.forget(kind, batch)
+        answer = pennylane.get(
+            kind.path, {"limit": PAGE, "sort": "id", **encoded([*conditions, condition("id", "in", batch)])}
+        )
+        records = list_items(answer, kind.path)
+        ids = {record["id"] for record in records}
+        if answer.get("has_more") or len(ids) < len(records) or not ids <= set(batch):
+            raise BrokenAnswer(f"Pennylane sent other records of {kind.path} than asked for; the next sync asks again.")
+        return set(batch), reader.rows(kind, records)
 
     tasks = (tuple(batch) for batch in batches(wanted))
     return completed(executor, read, tasks, in_flight=WORKERS)

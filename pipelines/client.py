@@ -1,6 +1,7 @@
 """Talking to Pennylane's Company API v2 over HTTP: tokens, pace, retries, and errors that say what to do."""
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -73,12 +74,12 @@ class Pennylane:
         tokens: Tokens,
         company: str = "",
         pacer: Pacer | None = None,
-        sleep: Callable[[float], object] | None = None,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.pacer = pacer or Pacer()
         self.statuses: Counter[int] = Counter()
         self.wants_stop = threading.Event()
-        self._sleep = sleep or self.wants_stop.wait
+        self._sleep = sleep or self._pause
         self._base = base_url.rstrip("/") + API
         self._tokens = tokens
         self._company = f" (company {company})" if company else ""
@@ -120,6 +121,9 @@ class Pennylane:
                 f"Pennylane{self._company} gave no usable answer to {path} in {_ATTEMPTS} attempts: {failure}. "
                 "Nothing is lost; the next sync goes on from here. If it persists, check the network and PENNYLANE_URL."
             ) from None
+
+    def _pause(self, seconds: float) -> None:
+        self.wants_stop.wait(seconds)
 
     _backoff = wait_random_exponential(multiplier=0.5, max=30)
 
@@ -184,9 +188,10 @@ class Pennylane:
 
 def _seconds(header: str | None, default: float = 1.0) -> float:
     try:
-        return max(float(header or ""), 0.0)
+        seconds = float(header or "")
     except ValueError:
         return default
+    return max(seconds, 0.0) if math.isfinite(seconds) else default
 
 
 def _json_object(response: requests.Response) -> Json:

@@ -1,7 +1,8 @@
 """Contacts and payments: one call per account or invoice, in the order that `due` gives.
 
 No cursor moves here: what was read is marked on the account or invoice, after its contacts or payments are landed; a
-crash in between reads them again. An account's contacts, an invoice's payments are replaced as a whole.
+crash in between reads them again. An account's contacts, an invoice's payments are replaced as a whole. Where payments
+tell of something that the invoice's row cannot know yet, since it raised no event, the invoice is read again as well.
 """
 
 import time
@@ -11,13 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pipelines.changes import fetch
 from pipelines.client import WORKERS, Pennylane
 from pipelines.due import Due, Pending, What, never_read, pending, rotation
 from pipelines.errors import BrokenAnswer, PennylaneRefused
+from pipelines.exclusions import published
+from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
 from pipelines.listing import list_items
 from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
+from pipelines.receipts import invoices_outdated_by, rows_with
 from pipelines.records import Record, Row, UnreadableRecord, to_row
 from pipelines.tables import ACCOUNTS, BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, PAYMENT, PAYMENTS, Table
 from pipelines.warehouse import id_list
@@ -26,6 +31,8 @@ _PAGE = 100
 _AHEAD = 8 * WORKERS
 _ROUND = 5000
 """How much due work is taken from the database at once: memory does not grow with the company."""
+
+Key = tuple[Any, ...]
 
 _TABLES: dict[What, Table] = {"contacts": CONTACTS, "payments": PAYMENTS}
 _MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
@@ -46,7 +53,7 @@ class _Details:
     due: Due
     read_at: datetime
     rows: list[Row]
-    unreadable: list[str]
+    unreadable: dict[Key, str]
 
 
 class DetailsSync:
@@ -59,6 +66,7 @@ class DetailsSync:
         self._watch = watch
         self._report = DetailsReport()
         self._done = 0
+        self._outdated: dict[int, _Details] = {}
 
     def run(self, *, rotation_requests: int) -> DetailsReport:
         """Read what changed or was never read, then the rest in rotation for at most `rotation_requests` requests.
@@ -72,7 +80,8 @@ class DetailsSync:
                 self._read_new(started)
                 with self._landing.warehouse.session() as session:
                     chosen = rotation(session, self._landing.company_id, started, rotation_requests)
-                self._read(chosen, self._done + sum(due.requests for due in chosen))
+                self._read(chosen, self._done + sum(due.requests for due in chosen), again=True)
+                self._refresh_outdated()
             except BaseException:
                 self._pennylane.stop()
                 raise
@@ -88,9 +97,9 @@ class DetailsSync:
                 dues = never_read(session, self._landing.company_id, started, _ROUND)
             if not dues:
                 return
-            self._read(dues, total)
+            self._read(dues, total, again=False)
 
-    def _read(self, dues: list[Due], total: int) -> None:
+    def _read(self, dues: list[Due], total: int, *, again: bool) -> None:
         collected: list[_Details] = []
         since = time.monotonic()
         with prefetched(completed(self._executor, self._fetch, dues, _AHEAD), _AHEAD) as results:
@@ -99,22 +108,33 @@ class DetailsSync:
                 self._done += details.due.requests
                 self._watch(Progress("details", self._done, max(total, self._done)))
                 if len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
-                    self._land(collected)
+                    self._land(collected, again=again)
                     collected = []
                     since = time.monotonic()
-        self._land(collected)
+        self._land(collected, again=again)
 
-    def _land(self, collected: list[_Details]) -> None:
+    def _land(self, collected: list[_Details], *, again: bool) -> None:
         if not collected:
             return
-        rows: dict[Table, list[Row]] = {}
+        rows: dict[Table, dict[Key, Row]] = {}
         parents: dict[Table, list[int]] = {}
+        unreadable: dict[Table, dict[Key, str]] = {}
         for details in collected:
             table = _TABLES[details.due.what]
-            rows.setdefault(table, []).extend(details.rows)
+            rows.setdefault(table, {}).update((table.key_of(row), row) for row in details.rows)
             parents.setdefault(table, []).append(details.due.parent_id)
-            self._report.unreadable += details.unreadable
-        self._landing.land(rows, replaced=parents)
+            unreadable.setdefault(table, {}).update(details.unreadable)
+        with self._landing.warehouse.session() as session:
+            for table, keys in unreadable.items():
+                held = rows_with(session, self._landing.company_id, table, keys)
+                rows[table].update((table.key_of(row), row) for row in held)
+                self._report.unreadable += keys.values()
+            receipts = {details.due.parent_id: details for details in collected if details.due.what == "payments"}
+            outdated = invoices_outdated_by(
+                session, self._landing.company_id, {one: details.rows for one, details in receipts.items()}, again=again
+            )
+            self._outdated |= {one: receipts[one] for one in outdated}
+        self._landing.land({table: list(some.values()) for table, some in rows.items()}, replaced=parents)
         with self._landing.warehouse.session() as session, session.transaction():
             for table, ids in parents.items():
                 parent, mark = _MARKS[table]
@@ -129,16 +149,32 @@ class DetailsSync:
     def _fetch(self, due: Due) -> _Details:
         read_at = self._clock()
         filled: Row = {"company_id": self._landing.company_id, "synced_at": read_at}
-        rows: dict[tuple[Any, ...], Row] = {}
-        unreadable = []
+        rows: dict[Key, Row] = {}
+        unreadable: dict[Key, str] = {}
         for table, record, more in self._records(due):
             try:
                 row = to_row(table, record, **filled, **more)
             except UnreadableRecord as error:
-                unreadable.append(str(error))
+                unreadable[table.key_of({**filled, **more, table.id_column: record["id"]})] = str(error)
             else:
-                rows[tuple(row[name] for name in table.key)] = row
+                rows[table.key_of(row)] = row
         return _Details(due, read_at, list(rows.values()), unreadable)
+
+    def _refresh_outdated(self) -> None:
+        """Read invoices again whose payments changed without an event: what is left to be paid may have changed too."""
+        if not self._outdated:
+            return
+        excluded = published(self._landing)
+        reader = Reader(self._landing.company_id, excluded, self._clock)
+        for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, self._outdated, excluded=excluded):
+            for row in rows:
+                details = self._outdated[row["invoice_id"]]
+                # Bank transactions that were not asked for, as nothing had come in, are to be asked for now.
+                row["payments_synced_at"] = details.read_at if details.due.received else None
+            self._landing.land({INVOICES: rows})
+        self._report.unreadable += reader.unreadable.values()
+        self._outdated = {}
+        self._read_new(self._clock())
 
     def _records(self, due: Due) -> Iterator[tuple[Table, Record, Row]]:
         if due.what == "contacts":

@@ -48,7 +48,7 @@ class Pending:
 
 def _candidates(company_id: int) -> str:
     """Everything that has details, with rank and age. Drafts have no payments (GUIDE: "The records")."""
-    unpaid = "NOT draft AND NOT paid AND status NOT IN ('cancelled', 'archived', 'paid')"
+    unpaid = "NOT COALESCE(paid, FALSE) AND COALESCE(status, '') NOT IN ('cancelled', 'archived', 'paid')"
     excluded = f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
     return f"""
         WITH invoice AS (
@@ -56,7 +56,7 @@ def _candidates(company_id: int) -> str:
                 *,
                 CASE WHEN {unpaid} THEN 0 WHEN updated_at >= %s THEN 1 ELSE {HISTORY} END AS rank
             FROM {DATASET}.invoices
-            WHERE company_id = {company_id} AND NOT draft
+            WHERE company_id = {company_id} AND NOT COALESCE(draft, FALSE)
                 AND (account_id IS NULL OR account_id NOT IN ({excluded}))
         ),
         owing AS (SELECT account_id, MIN(rank) AS rank FROM invoice WHERE account_id IS NOT NULL GROUP BY account_id),
@@ -71,8 +71,7 @@ def _candidates(company_id: int) -> str:
             UNION ALL
             SELECT
                 'payments', invoice_id,
-                paid OR currency <> 'EUR' OR remaining_amount_with_tax IS NULL
-                    OR remaining_amount_with_tax <> amount AS received,
+                NOT COALESCE(NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount, FALSE) AS received,
                 payments_synced_at, rank, date
             FROM invoice
         )
@@ -154,8 +153,8 @@ def _due(rows: list[tuple[What, int, bool]] | list[tuple[object, ...]]) -> list[
 
 
 def _within(dues: list[Due], requests: int) -> Iterator[Due]:
+    """As many as fit; one that no longer does is passed over, and is the oldest next time."""
     for due in dues:
-        requests -= due.requests
-        if requests < 0:
-            return
-        yield due
+        if due.requests <= requests:
+            requests -= due.requests
+            yield due

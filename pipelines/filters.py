@@ -5,7 +5,6 @@ refuse addresses over about 8 KB.
 """
 
 import json
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from typing import Any
@@ -52,14 +51,9 @@ def without(field: str, excluded: Iterable[int]) -> list[tuple[Range, list[Condi
     chunks = [ordered[at : at + EXCLUDED_PER_REQUEST] for at in range(0, len(ordered), EXCLUDED_PER_REQUEST)]
     bounds = [0, *(chunk[0] for chunk in chunks[1:]), END]
     return [
-        (Range(low, high), [*within(field, Range(low, high)), condition(field, "not_in", chunk)])
+        (Range(low, high), [condition(field, "not_in", chunk)])
         for (low, high), chunk in zip(pairwise(bounds), chunks, strict=True)
     ]
-
-
-def excluded_within(excluded: Sequence[int], ids: Range) -> Sequence[int]:
-    """Those of the sorted `excluded` that lie in a range."""
-    return excluded[bisect_left(excluded, ids.low) : bisect_left(excluded, ids.high)]
 
 
 def batches(ids: Iterable[int], size: int = BATCH) -> Iterator[list[int]]:

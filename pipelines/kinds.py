@@ -1,28 +1,36 @@
 """Which list of the API fills which table, and how accounts are left out of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from pipelines.filters import Condition, condition, without
-from pipelines.ranges import Range
+from pipelines.filters import EXCLUDED_PER_REQUEST, Condition, condition, without
+from pipelines.ranges import ALL_IDS, Range
 from pipelines.records import Record, Row, UnreadableRecord, to_row
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, INVOICES, NOT_INVOICES, Table
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of record that the API lists. `account_field` is the filter field that holds the account's id."""
+    """A kind of record that the API lists."""
 
     table: Table
     path: str
     changelog: str
-    account_field: str
     conditions: tuple[Condition, ...] = ()
 
     def leaving_out(self, excluded: Iterable[int]) -> list[tuple[Range, list[Condition]]]:
-        """Conditions that leave the excluded accounts out: one set per range of accounts, covering all of them."""
-        return [(ids, [*self.conditions, *conditions]) for ids, conditions in without(self.account_field, excluded)]
+        """Ranges of the records' ids, covering all of them, with conditions that leave the excluded accounts out.
+
+        Accounts are left out whatever their number. The other lists are asked to leave out as many as fit in an
+        address, and the Reader drops the rest: ranges of accounts would also lose the documents without an account.
+        """
+        if self.table is ACCOUNTS:
+            return [(ids, [*self.conditions, *conditions]) for ids, conditions in without("id", excluded)]
+        first = sorted(excluded)[:EXCLUDED_PER_REQUEST]
+        unwanted = [condition("customer_id", "not_in", first)] if first else []
+        return [(ALL_IDS, [*self.conditions, *unwanted])]
 
     def row(self, record: Record, company_id: int, synced_at: datetime) -> Row | None:
         """The record's row; None for documents that stand in the list and are no invoices."""
@@ -31,22 +39,27 @@ class Kind:
         filled = {"source": "pennylane"} if self.table is ACCOUNTS else {}
         return to_row(self.table, record, company_id=company_id, synced_at=synced_at, **filled)
 
+    def account_of(self, record: Record) -> Any:
+        """The id of the account that a record belongs to, before anything else of it is looked at."""
+        if self.table is ACCOUNTS:
+            return record["id"]
+        customer = record.get("customer")
+        return customer.get("id") if isinstance(customer, dict) else None
 
-ACCOUNT = Kind(ACCOUNTS, "/customers", "/changelogs/customers", "id")
+
+ACCOUNT = Kind(ACCOUNTS, "/customers", "/changelogs/customers")
 INVOICE = Kind(
-    INVOICES, "/customer_invoices", "/changelogs/customer_invoices", "customer_id",
-    (condition("credit_note", "eq", False),),
-)  # fmt: skip
+    INVOICES, "/customer_invoices", "/changelogs/customer_invoices", (condition("credit_note", "eq", False),)
+)
 CREDIT_NOTE = Kind(
-    CREDIT_NOTES, "/customer_invoices", "/changelogs/customer_invoices", "customer_id",
-    (condition("credit_note", "eq", True),),
-)  # fmt: skip
+    CREDIT_NOTES, "/customer_invoices", "/changelogs/customer_invoices", (condition("credit_note", "eq", True),)
+)
 
 KINDS = (ACCOUNT, INVOICE, CREDIT_NOTE)
 
 
 class Reader:
-    """Turns records into rows, leaves excluded accounts out once more, and sets aside what cannot be read."""
+    """Turns records into rows, drops excluded accounts unread, and sets aside what cannot be read."""
 
     def __init__(self, company_id: int, excluded: frozenset[int], now: Callable[[], datetime]) -> None:
         self.unreadable: dict[tuple[Table, int], str] = {}
@@ -58,16 +71,33 @@ class Reader:
         synced_at = self._now()
         rows = []
         for record in records:
+            if kind.account_of(record) in self._excluded:
+                continue
             try:
                 row = kind.row(record, self._company_id, synced_at)
             except UnreadableRecord as error:
                 self.unreadable[kind.table, record["id"]] = str(error)
                 continue
             self.unreadable.pop((kind.table, record["id"]), None)
-            if row is not None and row["account_id"] not in self._excluded:
+            if row is not None:
                 rows.append(row)
         return rows
 
+    def forget(self, kind: Kind, ids: Iterable[int]) -> None:
+        """These are about to be read anew: what was unreadable about them no longer counts."""
+        for one in ids:
+            self.unreadable.pop((kind.table, one), None)
+
+    def to_state(self) -> dict[str, list[int]]:
+        """The unreadable records' ids by table, so that the next run tries them again."""
+        return {kind.table.name: sorted(ids) for kind in KINDS if (ids := self.unreadable_ids(kind.table))}
+
+    def restore(self, state: Mapping[str, Iterable[int]]) -> None:
+        """Take over what an earlier run could not read."""
+        for kind in KINDS:
+            for one in state.get(kind.table.name, ()):
+                self.unreadable[kind.table, one] = f"{kind.table.name} {one}: not read again yet"
+
     def unreadable_ids(self, table: Table) -> set[int]:
         """Records that were there and could not be read: what we hold of them stays."""
-        return {one for of, one in self.unreadable if of is table}
+        return {one for of, one in list(self.unreadable) if of is table}

@@ -19,8 +19,9 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.errors import WarehouseUnusable
 from pipelines.records import Row
+from pipelines.removal import left_as_they_are
 from pipelines.source import SOURCE, pennylane
-from pipelines.tables import DATASET, TABLES, Table
+from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
 from pipelines.views import describe
 from pipelines.warehouse import Session, Warehouse, id_list
@@ -81,11 +82,14 @@ class Landing:
             return
         self._before_load()
         with self.warehouse.session() as session:
+            for table in present.keys() & {INVOICES, CREDIT_NOTES}:
+                stay = left_as_they_are(session, self.company_id, table, present[table])
+                present[table] = [row for row in present[table] if row[table.id_column] not in stay]
             for table in {*present, *replaced}:
                 table_rows = present.get(table, [])
                 self.tally[table] += compare(session, self.company_id, table, table_rows, replaced.get(table))
                 self._delete_childless(session, table, table_rows, replaced.get(table, ()))
-        if present or new_state != self.state:
+        if any(present.values()) or new_state != self.state:
             self._load(present, new_state)
         self.state = new_state
 
@@ -160,7 +164,7 @@ class Pieces:
         """Add rows of records that are not among those collected, or newer than those: the last one counts."""
         collected = self._rows.setdefault(table, {})
         for row in rows:
-            collected[tuple(row[name] for name in table.key)] = row
+            collected[table.key_of(row)] = row
         self._count += len(rows)
 
     def land(self, state: State | None) -> None:

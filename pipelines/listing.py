@@ -123,9 +123,9 @@ class Listing:
                 continue
             if True not in part.busy:
                 yield self._start(part, ascending=True)
-            elif False not in part.busy and self._worth_a_second_end(part):
+            if False not in part.busy and self._worth_a_second_end(part):
                 yield self._start(part, ascending=False)
-            elif len(part.busy) == 2 and self._worth_splitting(part):
+            if len(part.busy) == 2 and self._worth_splitting(part):
                 yield self._start(self._upper_half(part), ascending=True)
 
     def _worth_a_second_end(self, part: _Open) -> bool:

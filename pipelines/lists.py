@@ -1,6 +1,6 @@
 """Accounts, invoices and credit notes: the first or full listing, then the change feeds."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,15 +11,19 @@ from pipelines.client import WORKERS, Pennylane
 from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
 from pipelines.landing import Landing, Pieces
+from pipelines.lateness import late_by_now
 from pipelines.listing import Listing, Task
 from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
-from pipelines.removal import remove_gone, remove_unlisted
+from pipelines.removal import remove_gone, remove_unlisted, unlisted
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
 _PAGES_AHEAD = 200
+
+RESUMABLE = timedelta(weeks=3)
+"""How old an interrupted listing may be to go on with it: the feeds keep what happened since it began for four."""
 
 
 @dataclass
@@ -50,14 +54,15 @@ class ListsSync:
         """Bring the lists up to date; a first sync, a cursor older than four weeks and `full` list everything."""
         state = self._landing.state
         self._report = ListsReport("incremental")
+        self._reader.restore(state.get("unreadable", {}))
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
                 if "cursors" not in state or full:
-                    self._list_everything(anew=full)
+                    self._list_everything()
                 try:
                     self._follow()
                 except CursorTooOld:
-                    self._list_everything(anew=True)
+                    self._list_everything()
                     self._follow()
             except BaseException:
                 self._pennylane.stop()
@@ -72,10 +77,14 @@ class ListsSync:
 
     # First and full sync
 
-    def _list_everything(self, *, anew: bool) -> None:
+    def _list_everything(self) -> None:
+        """List all; goes on with a listing that was interrupted, unless it is old or left other accounts out."""
         self._report.mode = "full" if "cursors" in self._landing.state else "first"
         listing = self._landing.state.get("listing")
-        if anew or listing is None or frozenset(listing["excluded"]) != self._excluded:
+        if listing and (
+            frozenset(listing["excluded"]) != self._excluded
+            or self._clock() - datetime.fromisoformat(listing["started"]) > RESUMABLE
+        ):
             listing = None
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
         self._not_before = started
@@ -96,19 +105,29 @@ class ListsSync:
                 listed += len(page.rows)
                 self._watch(Progress("lists", listed))
                 if pieces.full:
-                    pieces.land({**self._landing.state, "listing": self._checkpoint(started, noted, remaining)})
+                    self._land_listed(pieces, started, noted, remaining)
         noted = noted or self._pennylane.server_time()
-        pieces.land({**self._landing.state, "listing": self._checkpoint(started, noted, remaining)})
+        self._land_listed(pieces, started, noted, remaining)
         self._remove_unlisted(started)
-        cursor = Cursor(noted).to_state()
-        state = {**self._landing.state, "cursors": {kind.changelog: cursor for kind in KINDS}}
-        state |= {"excluded": sorted(self._excluded)}
-        del state["listing"]
-        self._landing.land({}, state)
+        cursor = Cursor(noted)
+        self._landing.land({}, self._state({kind.changelog: cursor for kind in KINDS}))
+
+    def _land_listed(
+        self, pieces: Pieces, started: datetime, noted: datetime, remaining: dict[str, list[Range]]
+    ) -> None:
+        listing = self._checkpoint(started, noted, remaining)
+        pieces.land({**self._landing.state, "listing": listing, "unreadable": self._reader.to_state()})
+
+    def _state(self, cursors: Mapping[str, Cursor]) -> dict[str, Any]:
+        return {
+            "cursors": {path: cursor.to_state() for path, cursor in cursors.items()},
+            "excluded": sorted(self._excluded),
+            "unreadable": self._reader.to_state(),
+        }
 
     def _tasks(self) -> list[Task]:
         return [
-            Task(f"{kind.table.name}/{number}", kind, conditions, ids if kind is ACCOUNT else ALL_IDS)
+            Task(f"{kind.table.name}/{number}", kind, conditions, ids)
             for kind in KINDS
             for number, (ids, conditions) in enumerate(kind.leaving_out(self._excluded))
         ]
@@ -121,13 +140,11 @@ class ListsSync:
             "remaining": {key: [[one.low, one.high] for one in ranges] for key, ranges in remaining.items()},
         }
 
-    def _remove_unlisted(self, since: datetime, accounts: Collection[int] | None = None) -> None:
+    def _remove_unlisted(self, since: datetime) -> None:
         with self._landing.warehouse.session() as session:
             for kind in KINDS:
                 keep = self._reader.unreadable_ids(kind.table)
-                removed = remove_unlisted(
-                    session, self._landing.company_id, kind.table, listed_since=since, keep=keep, accounts=accounts
-                )
+                removed = remove_unlisted(session, self._landing.company_id, kind.table, listed_since=since, keep=keep)
                 self._landing.tally[kind.table] += Tally(removed=removed)
 
     # What changed since
@@ -141,18 +158,16 @@ class ListsSync:
         for path, feed in feeds.items():
             touched[path], following[path] = feed.result()
         pieces = Pieces(self._landing)
+        with self._landing.warehouse.session() as session:
+            late = late_by_now(session, self._landing.company_id, self._clock())
         for kind in KINDS:
-            self._fetch(kind, touched[kind.changelog], pieces)
+            ids = touched[kind.changelog] | self._reader.unreadable_ids(kind.table)
+            self._fetch(kind, ids | late if kind is INVOICE else ids, pieces)
         self._catch_up(set(state["excluded"]) - self._excluded, pieces)
-        pieces.land(
-            {
-                "cursors": {path: cursor.to_state() for path, cursor in following.items()},
-                "excluded": sorted(self._excluded),
-            }
-        )
+        pieces.land(self._state(following))
         self._report.cursors = {path: cursor.until for path, cursor in following.items()}
 
-    def _fetch(self, kind: Kind, ids: Collection[int], pieces: "Pieces") -> None:
+    def _fetch(self, kind: Kind, ids: Collection[int], pieces: Pieces) -> None:
         """Bring the records with these ids to what they are now; those that are none of ours any more go."""
         table = kind.table
         gone: set[int] = set()
@@ -172,8 +187,11 @@ class ListsSync:
                 removed = remove_gone(session, self._landing.company_id, table, gone)
                 self._landing.tally[table] += Tally(removed=removed)
 
-    def _catch_up(self, included_again: Collection[int], pieces: "Pieces") -> None:
-        """Accounts that were excluded at the last sync and no longer are: all that is theirs is read anew."""
+    def _catch_up(self, included_again: Collection[int], pieces: Pieces) -> None:
+        """Accounts that were excluded at the last sync and no longer are: all that is theirs is read anew.
+
+        What we hold of theirs and did not find among it was deleted, or moved while we looked away.
+        """
         if not included_again:
             return
         started = self._not_before = self._clock()
@@ -192,4 +210,7 @@ class ListsSync:
             for page in pages:
                 pieces.add(page.task.kind.table, page.rows)
         pieces.land(None)
-        self._remove_unlisted(started, included_again)
+        for kind in (INVOICE, CREDIT_NOTE):
+            with self._landing.warehouse.session() as session:
+                ids = unlisted(session, self._landing.company_id, kind.table, started, included_again)
+            self._fetch(kind, ids, pieces)

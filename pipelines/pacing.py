@@ -1,11 +1,19 @@
 """Keeping to Pennylane's rate limit by what its headers say, and using all of it while there is work.
 
 The limit is 25 requests in windows of 5 seconds per token (GUIDE: "Rate limit"), and other programs may share the
-token, so the headers of the answers are the truth. What is left of a window is spread evenly over the time left in it:
-so requests keep coming at the pace the server allows, a burst is never followed by a pause, and a few requests more by
-another program slow us down instead of running into a refusal.
+token, so the headers of the answers are the truth:
+
+- What is left of a window is the least that any of its answers told, less what is under way. Answers may overtake each
+  other; counting everything under way is right or too careful, never too bold.
+- A new window begins when an answer says so, or at the latest moment at which the old one can end by the server's
+  clock, of which `Date` and the times of sending and receiving leave only an interval open.
+- What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
+  all of it arrives in time.
+- Where the answers count more requests than ours, others use the token too: a few are left to them.
+- Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +21,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 WINDOW_SECONDS = 5.0
-_RESERVE = 1  # one request of each window stays unspent until the server confirms that a new one has begun
+_DOCUMENTED_LIMIT = 25
 _SOONEST = 0.005
 
 
@@ -42,14 +50,15 @@ class ServerClock:
         self._low = float("-inf")
         self._high = float("inf")
 
-    def observe(self, date_header: str, sent: float, received: float) -> None:
-        """Learn from one answer; `sent` and `received` are local times in seconds."""
+    def observe(self, date_header: str, sent: float, received: float) -> bool:
+        """Learn from one answer; `sent` and `received` are local times. False if one of the clocks was set anew."""
         server = parsedate_to_datetime(date_header).timestamp()
         low, high = sent - server - 1, received - server
-        if high < self._low or low > self._high:  # one of the clocks was set anew
+        if high < self._low or low > self._high:
             self._low, self._high = low, high
-        else:
-            self._low, self._high = max(low, self._low), min(high, self._high)
+            return False
+        self._low, self._high = max(low, self._low), min(high, self._high)
+        return True
 
     @property
     def known(self) -> bool:
@@ -59,6 +68,10 @@ class ServerClock:
         """The latest local time at which the server's clock can show `server_time`."""
         return server_time + self._high
 
+    def earliest_local(self, server_time: float) -> float:
+        """The earliest local time at which the server's clock can show `server_time`."""
+        return server_time + self._low
+
     def now(self) -> float:
         """The server's time, at the earliest."""
         return self._local() - self._high
@@ -66,9 +79,8 @@ class ServerClock:
 
 @dataclass(frozen=True)
 class Ticket:
-    """One request that was let through: its place in the order of sending, and when (local time, seconds)."""
+    """One request that was let through at `sent` (local time, seconds)."""
 
-    number: int
     sent: float
 
 
@@ -77,7 +89,7 @@ class Pacer:
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Condition, float], object] | None = None,
     ) -> None:
         self.statistics = PacingStatistics()
@@ -87,12 +99,14 @@ class Pacer:
         self._wait = wait or (lambda condition, seconds: condition.wait(seconds))
         self._stopped = False
         self._limit: int | None = None
-        self._remaining = 0
-        self._reset = 0.0  # server time at which the window that `remaining` speaks of ends
-        self._told_by = 0  # number of the newest request whose answer `remaining` rests on
+        self._window = _Window()
+        self._others_before = 0
         self._in_flight = 0
-        self._next = 0.0
-        self._blocked_until = 0.0
+        self._round_trip = 0.0
+        self._next = float("-inf")
+        self._spacing = 0.0
+        self._answered = False
+        self._blocked_until = float("-inf")
 
     def stop(self) -> None:
         """Wake and end everything that waits; no request is let through any more."""
@@ -110,16 +124,18 @@ class Pacer:
             self.statistics.waited_seconds += sent - started
             self.statistics.requests += 1
             self._in_flight += 1
-            return Ticket(self.statistics.requests, sent)
+            return Ticket(sent)
 
     def release(self, ticket: Ticket, headers: Mapping[str, str] | None) -> None:
         """Take note of the answer to the ticket's request, when it has just come (headers None: there was none)."""
         with self._changed:
-            self._in_flight -= 1
             if headers is not None:
-                if "date" in headers:
-                    self.server.observe(headers["date"], ticket.sent, self._clock())
-                self._learn(ticket, headers)
+                now = self._clock()
+                took = now - ticket.sent
+                self._round_trip = took if not self._round_trip else 0.8 * self._round_trip + 0.2 * took
+                self._learn(headers, ticket.sent, now)
+                self._answered = True
+            self._in_flight -= 1
             self._changed.notify_all()
 
     def refused(self, retry_after: float) -> None:
@@ -127,21 +143,34 @@ class Pacer:
         with self._changed:
             self.statistics.refused += 1
             self._blocked_until = max(self._blocked_until, self._clock() + retry_after)
+            self._spacing = WINDOW_SECONDS / _DOCUMENTED_LIMIT
 
-    def _learn(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
-        """What is left: what the newest answer says, less what went out after its request."""
+    def _learn(self, headers: Mapping[str, str], sent: float, now: float) -> None:
         try:
+            same_clock = "date" not in headers or self.server.observe(headers["date"], sent, now)
             limit = int(headers["ratelimit-limit"])
             remaining = int(headers["ratelimit-remaining"])
             reset = float(headers["ratelimit-reset"])
         except (KeyError, ValueError):
             return
-        if limit <= 0 or reset < self._reset or (reset == self._reset and ticket.number < self._told_by):
+        if limit <= 0 or (reset < self._window.reset and same_clock):
             return
+        if reset != self._window.reset:
+            self._begin(_Window(reset, begun=now))
+        window = self._window
         self._limit = limit
-        self._reset = reset
-        self._told_by = ticket.number
-        self._remaining = remaining - (self.statistics.requests - ticket.number)
+        window.left = remaining if window.left is None else min(window.left, remaining)
+        window.answered += 1
+        window.others = max(window.others, limit - remaining - window.answered - self._in_flight + 1)
+
+    def _begin(self, window: "_Window") -> None:
+        self._others_before = self._window.others
+        self._window = window
+        self._next = float("-inf")
+
+    def _latest_end(self) -> float:
+        window = self._window
+        return self.server.latest_local(window.reset) if self.server.known else window.begun + WINDOW_SECONDS
 
     def _pause(self) -> float:
         """Seconds to wait before asking again; 0 where a request may go out now (and is then counted)."""
@@ -151,18 +180,43 @@ class Pacer:
         if now < self._blocked_until:
             return self._blocked_until - now
         if self._limit is None:
-            return 0.02 if self._in_flight and not self.server.known else 0  # the first answer tells
-        ends = self.server.latest_local(self._reset)
+            return self._pause_untold(now)
+        ends = self._latest_end()
         if now >= ends:
-            self._reset += (int((now - ends) // WINDOW_SECONDS) + 1) * WINDOW_SECONDS
-            self._told_by = 0
-            self._remaining = self._limit - self._in_flight
-            ends = self.server.latest_local(self._reset)
-        usable = self._remaining - _RESERVE
+            passed = int((now - ends) // WINDOW_SECONDS) + 1
+            self._begin(_Window(self._window.reset + passed * WINDOW_SECONDS, begun=now))
+            ends = self._latest_end()
+        left = self._limit if self._window.left is None else self._window.left
+        usable = left - self._in_flight - self._left_to_others()
         if usable <= 0:
             return max(ends - now, _SOONEST)
         if now < self._next:
             return self._next - now
-        self._remaining -= 1
-        self._next = now + (ends - now) / (usable + 1)
+        soonest = self.server.earliest_local(self._window.reset) if self.server.known else ends
+        self._next = now + max(soonest - self._round_trip - now, 0.0) / usable
         return 0
+
+    def _pause_untold(self, now: float) -> float:
+        """As `_pause`, while no answer has told of a limit."""
+        if self._in_flight and not self._answered:
+            return 0.02  # the first answer tells
+        if now < self._next:
+            return self._next - now
+        self._next = now + self._spacing
+        return 0
+
+    def _left_to_others(self) -> int:
+        """What other programs may use before we hear of it, going by this window and the one before."""
+        others = max(self._window.others, self._others_before)
+        return 2 + math.ceil(1.5 * others * self._round_trip / WINDOW_SECONDS) if others else 0
+
+
+@dataclass
+class _Window:
+    """A window of the limit: its end in server time, and what its answers told of it."""
+
+    reset: float = 0.0
+    begun: float = 0.0
+    left: int | None = None
+    answered: int = 0
+    others: int = 0

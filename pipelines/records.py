@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 from typing import Any
 
 from pipelines.tables import AMOUNT_SCALE, RATE_SCALE, Table, Type
@@ -31,8 +31,9 @@ def to_row(table: Table, record: Record, **filled: Any) -> Row:
             continue
         try:
             row[column.name] = _READERS[column.type](_at(record, column.path))
-        except (ValueError, TypeError, InvalidOperation) as error:
-            raise UnreadableRecord(f"{table.name} {record.get('id')!r}: {column.path}: {error}") from error
+        except (ValueError, TypeError, ArithmeticError):
+            # Not the value itself: it may be personal data, and this text is logged.
+            raise UnreadableRecord(f"{table.name} {record['id']}: {column.path} is no {column.type.value}") from None
     return row
 
 
@@ -41,11 +42,15 @@ def _at(record: Record, path: str) -> Any:
     for part in path.split("."):
         if value is None:
             return None
+        if not isinstance(value, dict):
+            raise TypeError("not an object")
         value = value.get(part)
     return value
 
 
 def _id(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError("neither a whole number nor its digits")
     number = int(value)
     if not 0 <= number <= MAX_ID:
         raise ValueError("id out of range")
@@ -53,7 +58,28 @@ def _id(value: Any) -> int:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return _storable(value) if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_storable(value), ensure_ascii=False, default=str)
+
+
+def _storable(value: Any) -> Any:
+    """Without what no database stores as text, which JSON can carry: NUL (Postgres) and half surrogate pairs (all)."""
+    if isinstance(value, str):
+        if "\0" in value:
+            value = value.replace("\0", "\ufffd")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(one) for name, one in value.items()}
+    return value
 
 
 def _boolean(value: Any) -> bool:
@@ -76,7 +102,7 @@ def _decimal(scale: int) -> Callable[[Any], Decimal]:
 
 def _timestamp(value: str) -> datetime:
     moment = datetime.fromisoformat(value)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _optional(read: Callable[[Any], Any], *, empty_is_null: bool = True) -> Callable[[Any], Any]:
@@ -96,5 +122,5 @@ _READERS: dict[Type, Callable[[Any], Any]] = {
     Type.TIMESTAMP: _optional(_timestamp),
     Type.AMOUNT: _optional(_decimal(AMOUNT_SCALE)),
     Type.RATE: _optional(_decimal(RATE_SCALE)),
-    Type.JSON: _optional(lambda value: json.dumps(value, ensure_ascii=False), empty_is_null=False),
+    Type.JSON: _optional(_json, empty_is_null=False),
 }

@@ -6,6 +6,7 @@ Rows of excluded accounts are never touched: what is there of them stays as it i
 from collections.abc import Collection
 from datetime import datetime
 
+from pipelines.records import Row
 from pipelines.tables import ACCOUNTS, CONTACTS, DATASET, INVOICES, PAYMENTS, Table
 from pipelines.warehouse import Session, id_list
 
@@ -26,24 +27,50 @@ def remove_unlisted(
     *,
     listed_since: datetime,
     keep: Collection[int],
-    accounts: Collection[int] | None = None,
 ) -> int:
     """Delete the rows that a listing, begun at `listed_since`, did not bring; `keep` are ids that it could not read.
 
-    `accounts` limits it to the rows of these accounts. Returns how many rows were deleted.
+    Returns how many rows were deleted.
     """
-    condition = f"synced_at < %s AND {table.id_column} NOT IN ({id_list(keep) if keep else 0})"
-    if accounts is not None:
-        condition += f" AND account_id IN ({id_list(accounts)})"
+    condition = f"synced_at < %s AND {table.id_column} NOT IN ({id_list(keep) if keep else -1})"
     return _remove(session, company_id, table, condition, listed_since)
+
+
+def unlisted(
+    session: Session, company_id: int, table: Table, listed_since: datetime, accounts: Collection[int]
+) -> set[int]:
+    """The ids of these accounts' rows that a listing, begun at `listed_since`, did not bring."""
+    rows = session.rows(
+        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"WHERE company_id = {company_id} AND synced_at < %s AND account_id IN ({id_list(accounts)})",
+        listed_since,
+    )
+    return {int(one) for (one,) in rows}
+
+
+def left_as_they_are(session: Session, company_id: int, table: Table, rows: Collection[Row]) -> set[int]:
+    """The ids among `rows` that have no account any more, and that we hold as an excluded account's.
+
+    Pennylane takes the account from its documents when it is deleted there; what we hold of an excluded one stays.
+    """
+    orphans = [row[table.id_column] for row in rows if row["account_id"] is None]
+    if not orphans:
+        return set()
+    held = session.rows(
+        f"SELECT {table.id_column} FROM {DATASET}.{table.name} WHERE company_id = {company_id} "
+        f"AND {table.id_column} IN ({id_list(orphans)}) AND account_id IN ({_excluded(company_id)})"
+    )
+    return {int(one) for (one,) in held}
+
+
+def _excluded(company_id: int) -> str:
+    return f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
 
 
 def _remove(session: Session, company_id: int, table: Table, condition: str, *parameters: object) -> int:
     where = f"""
         company_id = {company_id} AND {condition}
-        AND (account_id IS NULL OR account_id NOT IN (
-            SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}
-        ))
+        AND (account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))
     """
     count = int(session.value(f"SELECT count(*) FROM {DATASET}.{table.name} WHERE {where}", *parameters))
     if not count:

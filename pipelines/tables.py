@@ -91,6 +91,9 @@ class Table:
         """The column whose rows are replaced together; the record's own id where each stands for itself."""
         return self.replaced_by[-1] if self.replaced_by else self.id_column
 
+    def key_of(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.key)
+
     @property
     def arrow_schema(self) -> pa.Schema:
         return pa.schema([pa.field(c.name, c.type.arrow, nullable=c.name not in self.key) for c in self.columns])

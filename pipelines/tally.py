@@ -40,9 +40,7 @@ def compare(session: Session, company_id: int, table: Table, rows: list[Row], pa
             f"WHERE company_id = {company_id} AND {column} IN ({id_list(ids)})"
         )
     }
-    coming = {
-        tuple(row[name] for name in table.key): _comparable(columns, [row[one.name] for one in columns]) for row in rows
-    }
+    coming = {table.key_of(row): _comparable(columns, [row[one.name] for one in columns]) for row in rows}
     added = coming.keys() - held.keys()
     return Tally(
         read=len(rows),

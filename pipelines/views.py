@@ -65,7 +65,8 @@ OPEN_INVOICES = View(
     FROM invoices i
     LEFT JOIN accounts a ON a.company_id = i.company_id AND a.account_id = i.account_id
     LEFT JOIN excluded_accounts x ON x.company_id = i.company_id AND x.account_id = i.account_id
-    WHERE NOT i.draft AND NOT i.paid AND i.status NOT IN ('cancelled', 'archived', 'paid')
+    WHERE NOT COALESCE(i.draft, FALSE) AND NOT COALESCE(i.paid, FALSE)
+        AND COALESCE(i.status, '') NOT IN ('cancelled', 'archived', 'paid')
         AND COALESCE(i.remaining_amount_with_tax, i.amount) > 0
     """,
 )

@@ -10,19 +10,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import dlt
 import duckdb
 import psycopg2
 from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
+from pipelines.postgres import CopyingPostgres
 from pipelines.tables import DATASET
 
 LOCK_WAIT_SECONDS = 60.0
+
+_NAMED = frozenset({"host", "port", "dbname", "user", "password"})
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ class DuckDBWarehouse(Warehouse):
         retrying = Retrying(
             retry=retry_if_exception_type(_FileLocked),
             stop=stop_after_delay(self._lock_wait_seconds),
-            wait=wait_exponential_jitter(initial=0.05, max=1),
+            wait=wait_exponential_jitter(multiplier=0.05, max=1),
             reraise=True,
         )
         try:
@@ -219,19 +223,41 @@ class PostgresWarehouse(Warehouse):
         return f"PostgresWarehouse('{parts.hostname or 'local socket'}{parts.path}')"
 
     def destination(self, company_id: int) -> TDestinationReferenceArg:
-        return dlt.destinations.postgres(self._url, staging_dataset_name_layout=staging_layout(company_id))
+        return CopyingPostgres(self._credentials(), staging_dataset_name_layout=staging_layout(company_id))
+
+    def _credentials(self) -> PostgresCredentials:
+        """What dlt wants to know, taken from a connection that was made: addresses may leave out the password and more.
+
+        dlt wants a password in any case; where the server asked for none, one that is not looked at will do.
+        """
+        with self._connected() as connection:
+            info = connection.info
+            credentials = PostgresCredentials()
+            credentials.host = quote(info.host, safe="")  # the folder of a socket has slashes
+            credentials.port = info.port
+            credentials.database = info.dbname
+            credentials.username = info.user
+            credentials.password = info.password or "none"
+            credentials.query = {
+                name: value for name, value in parse_qsl(urlsplit(self._url).query) if name not in _NAMED
+            }
+            return credentials
 
     @contextmanager
     def session(self) -> Iterator[Session]:
+        with self._connected() as connection, connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+            yield Session(cursor, _POSTGRES)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
         try:
             connection = psycopg2.connect(self._url)
-        except psycopg2.OperationalError as error:
+        except psycopg2.Error as error:
             raise WarehouseUnusable(f"Postgres cannot be reached: {_first_line(error)}") from None
         connection.autocommit = True
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TIME ZONE 'UTC'")
-                yield Session(cursor, _POSTGRES)
+            yield connection
         finally:
             connection.close()
 

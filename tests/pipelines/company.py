@@ -8,17 +8,18 @@ from typing import Any
 
 from pipelines.client import Pennylane
 from pipelines.details import DetailsReport, DetailsSync
+from pipelines.errors import AuthorizationFailed
 from pipelines.exclusions import publish, published
 from pipelines.landing import Landing
 from pipelines.lists import ListsReport, ListsSync
-from pipelines.progress import Progress
+from pipelines.progress import Progress, Watch
 from pipelines.warehouse import Warehouse
 from sandbox.clock import Clock
 from sandbox.core import Settings
 from sandbox.generator.books import make_worlds
 from sandbox.server import SandboxServer
 from sandbox.world import World
-from tests.pipelines.truth import differences, expected, held
+from tests.pipelines.truth import Key, Row, differences, expected, held
 
 NOW = datetime(2026, 9, 15, 8, 0, tzinfo=UTC)
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
@@ -35,12 +36,14 @@ class FixedToken:
         return self._token
 
     def renewed(self, after: str) -> str:
-        return self._token
+        raise AuthorizationFailed(f"there is no newer token than the {len(after)} characters given")
 
 
-def make_sandbox(*, customers: int, invoices: int, seed: int = 1, frozen: bool = True, **settings: Any) -> SandboxServer:
+def make_sandbox(
+    *, customers: int, invoices: int, seed: int = 1, frozen: bool = True, start: datetime = NOW, **settings: Any
+) -> SandboxServer:
     """A sandbox of one company whose clock stands still until it is advanced; without a limit unless one is given."""
-    worlds = make_worlds(Clock(NOW, frozen=frozen), customers=customers, invoices=invoices, companies=1, seed=seed)
+    worlds = make_worlds(Clock(start, frozen=frozen), customers=customers, invoices=invoices, companies=1, seed=seed)
     return SandboxServer(*worlds, settings=Settings(**{"control": True, "rate_limit": 0, "seed": seed, **settings}))
 
 
@@ -65,6 +68,7 @@ class Company:
     work_dir: Path
     excluded: set[int] = field(default_factory=set)
     progress: list[Progress] = field(default_factory=list)
+    watch: Watch | None = None
 
     @property
     def world(self) -> World:
@@ -77,8 +81,9 @@ class Company:
     def clock(self) -> datetime:
         return self.world.clock.now()
 
-    def pennylane(self) -> Pennylane:
-        return Pennylane(self.server.url, FixedToken(self.server.token()), str(self.id), sleep=lambda _: None)
+    def pennylane(self, client: type[Pennylane] = Pennylane) -> Pennylane:
+        """A client that waits for nothing but the limit."""
+        return client(self.server.url, FixedToken(self.server.token()), str(self.id), sleep=lambda _: None)
 
     def sync(
         self, *, full: bool = False, rotation: int = 0, after: float = HOUR, pennylane: Pennylane | None = None
@@ -86,11 +91,12 @@ class Company:
         """A whole sync, `after` seconds later."""
         self.world.clock.advance(after)
         pennylane = pennylane or self.pennylane()
+        watch = self.watch or self.progress.append
         with Landing.opened(self.warehouse, self.id, self.work_dir) as landing:
             publish(landing, dict.fromkeys(self.excluded, NOW), self.clock)
-            lists = ListsSync(pennylane, landing, published(landing), self.clock, self.progress.append).run(full=full)
+            lists = ListsSync(pennylane, landing, published(landing), self.clock, watch).run(full=full)
             list_requests = pennylane.statuses.total()
-            details = DetailsSync(pennylane, landing, self.clock, self.progress.append).run(rotation_requests=rotation)
+            details = DetailsSync(pennylane, landing, self.clock, watch).run(rotation_requests=rotation)
         return Synced(
             lists,
             details,
@@ -110,6 +116,10 @@ class Company:
         """How the tables differ from the truth; an empty list where they do not."""
         truth = expected(self.world, self.server.url, self.excluded if excluded is None else excluded)
         return differences(held(self.warehouse, self.id), truth)
+
+    def held(self) -> dict[str, dict[Key, Row]]:
+        """The rows in the warehouse, by table and key."""
+        return held(self.warehouse, self.id)
 
     @property
     def requests(self) -> dict[str, Any]:

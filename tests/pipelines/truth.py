@@ -84,7 +84,7 @@ def held(warehouse: Warehouse, company_id: int, *, with_times: bool = False) -> 
             rows = [
                 dict(zip(columns, values, strict=True))
                 for values in session.rows(
-                    f"SELECT {', '.join(columns)} FROM receivables.{table} WHERE company_id = {company_id}"  # noqa: S608
+                    f"SELECT {', '.join(columns)} FROM receivables.{table} WHERE company_id = {company_id}"
                 )
             ]
             for row in rows:
@@ -124,7 +124,7 @@ def everything_stored(warehouse: Warehouse) -> str:
             "receivables%",
         )
         for schema, table in tables:
-            texts += [repr(row) for row in session.rows(f'SELECT * FROM "{schema}"."{table}"')]  # noqa: S608
+            texts += [repr(row) for row in session.rows(f'SELECT * FROM "{schema}"."{table}"')]
     return "\n".join(texts)
 
 

@@ -1,0 +1,35 @@
+"""The company's lease over a whole run: between two of its steps nobody else comes in."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import dagster as dg
+
+from resources.installation import Installation
+
+
+def owner(run_id: str) -> str:
+    """As whom a run holds its company's lease; the steps of a run, and the command that started it, are one owner."""
+    return f"run {run_id}"
+
+
+class RunLease:
+    """Taken by the first step that asks, given back when the run ends."""
+
+    def __init__(self, until_the_run_ends: ExitStack) -> None:
+        self._until_the_run_ends = until_the_run_ends
+        self._held = False
+
+    def hold(self, installation: Installation, company_id: int, run: dg.DagsterRun) -> None:
+        """Raises LeaseHeld where another run, or a command, works on the company."""
+        if not self._held:
+            lease = installation.connections.lease(company_id, owner(run.run_id), run.job_name)
+            self._until_the_run_ends.enter_context(lease)
+            self._held = True
+
+
+@dg.resource(description="Keeps the company's lease from the run's first step to its end.")
+def run_lease(_: dg.InitResourceContext) -> Iterator[RunLease]:
+    """Steps share it: a run is one process."""
+    with ExitStack() as until_the_run_ends:
+        yield RunLease(until_the_run_ends)

@@ -1,0 +1,178 @@
+"""Runs as the schedule and a backfill launch them: what they materialize, and how they fail."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from sandbox.server import SandboxServer
+from tests.assets.dagster import DagsterSide, dagster_side, failure
+from tests.program import Program, control
+
+COUNTS = {"rows_in", "rows_added", "rows_changed", "rows_removed", "requests", "seconds_waited_for_limit"}
+FEEDS = {"cursor /changelogs/customers", "cursor /changelogs/customer_invoices"}
+
+
+@pytest.fixture
+def side(synced: Program) -> Iterator[DagsterSide]:
+    with dagster_side(synced) as side:
+        yield side
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, object]]:
+    assert result.success
+    return {
+        event.asset_key.to_user_string(): {
+            name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key
+    }
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text within a JSON value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_a_first_and_an_hourly_run_materialize_every_asset_with_counts_and_nothing_personal(
+    program: Program, sandbox: SandboxServer
+) -> None:
+    program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
+    company = sandbox.world.id
+    with dagster_side(program) as side:
+        first = metadata(side.run("initial_sync", company))
+        control(sandbox, "POST", "changes/update_customer")
+        hourly = metadata(side.run("hourly_sync", company))
+        assert len(first) == len(hourly) == 9
+        for key in first:
+            latest = side.instance.get_latest_materialization_event(dg.AssetKey(key))
+            assert latest is not None
+            assert latest.dagster_event is not None
+            assert latest.dagster_event.partition == str(company)
+        kept = side.events()
+
+    customers = len(sandbox.world.customers)
+    assert first["accounts"].items() >= {"rows_in": customers, "rows_added": customers, "mode": "first"}.items()
+    assert hourly["accounts"].items() >= {"rows_in": 1, "rows_changed": 1, "mode": "incremental"}.items()
+    for table in ("accounts", "invoices", "credit_notes"):
+        assert hourly[table].keys() >= COUNTS | FEEDS
+    assert hourly["contacts"].keys() >= COUNTS | {"accounts_still_to_be_read", "ready"}
+    assert hourly["payments"].keys() >= COUNTS | {"invoices_still_to_be_read", "ready"}
+    assert first["excluded_accounts"] == {"excluded_accounts": 0}
+    assert first["open_invoices"].keys() == {"rows", "outstanding_euros"}
+
+    assert sandbox.token() not in kept
+    state = control(sandbox, "GET", "state")
+    names = {text for one in state["customers"] for text in (one["name"], one["phone"], *one["emails"]) if text}
+    people = {text for text in texts(state["contacts"]) if "@" in text}
+    assert len(names) > customers
+    assert people
+    assert [text for text in names | people if text in kept] == []
+
+
+def test_a_run_that_pennylane_refuses_fails_with_one_line_and_the_next_one_heals(
+    side: DagsterSide, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world.id
+    control(sandbox, "POST", "faults", path="/changelogs/", kind="status", status=400, times=None)
+    failed = side.run("hourly_sync", company)
+    said = failure(failed)
+    assert said.startswith(f"Pennylane (company {company}) refused /changelogs/")
+    assert "\n" not in said
+    (step,) = (event.step_failure_data for event in failed.all_node_events if event.is_step_failure)
+    assert step.error is not None
+    assert step.error.cause is None
+    assert step.error.context is None
+    assert side.installation.connections.get(company).last_error == said
+    assert side.tick()[0].keys() == {str(company)}
+    control(sandbox, "DELETE", "faults")
+    assert side.run("hourly_sync", company).success
+    assert side.installation.connections.get(company).last_error is None
+
+
+def test_an_unreachable_pennylane_fails_the_run_with_what_to_check(
+    side: DagsterSide, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.client.Pennylane._backoff", lambda *_: 0)
+    side.installation.settings = side.installation.settings.model_copy(update={"pennylane_url": "http://127.0.0.1:9"})
+    said = failure(side.run("hourly_sync", sandbox.world.id))
+    assert "gave no usable answer" in said
+    assert "check the network and PENNYLANE_URL" in said
+    assert side.installation.connections.get(sandbox.world.id).last_error == said
+
+
+def test_a_revoked_token_stops_the_schedule_until_the_company_is_connected_again(
+    side: DagsterSide, synced: Program, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world.id
+    control(sandbox, "POST", "tokens/revoke_all")
+    assert "Connect it again" in failure(side.run("hourly_sync", company))
+    connection = side.installation.connections.get(company)
+    assert connection.state == "needs_authorization"
+    requests, reason = side.tick()
+    assert requests == {}
+    assert reason is not None
+    assert reason.startswith(f"{company}: must be authorized again: pennylane-sync connect")
+    assert "must be authorized again" in failure(side.run("hourly_sync", company))
+
+    synced.done("connect", "--token-stdin", stdin=control(sandbox, "POST", "tokens")["token"])
+    assert side.tick()[0].keys() == {str(company)}
+    assert side.run("hourly_sync", company).success
+
+
+def test_a_scope_taken_away_is_named_and_stops_the_schedule_too(
+    side: DagsterSide, synced: Program, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world.id
+    narrow = control(sandbox, "POST", "tokens", scopes=["customers:readonly"])["token"]
+    with side.installation.connections.token_slot(company) as slot:
+        slot.replace(type(slot.credential())(narrow))
+    assert "customer_invoices:readonly" in failure(side.run("hourly_sync", company))
+    assert side.installation.connections.get(company).state == "needs_authorization"
+    assert "customer_invoices:readonly" in str(side.tick()[1])
+    synced.done("connect", "--token-stdin", stdin=sandbox.token())
+    assert side.run("hourly_sync", company).success
+
+
+def test_a_disconnected_company_is_left_alone_by_a_run_that_was_launched_before(
+    side: DagsterSide, synced: Program, sandbox: SandboxServer
+) -> None:
+    synced.run("disconnect", "--yes")
+    control(sandbox, "DELETE", "requests")
+    assert "is disconnected" in failure(side.run("hourly_sync", sandbox.world.id))
+    assert control(sandbox, "GET", "requests")["total"] == 0
+
+
+def test_a_run_finds_the_lease_held_says_by_whom_and_touches_nothing(
+    side: DagsterSide, synced: Program, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world.id
+    before = (synced.home / "receivables.duckdb").read_bytes()
+    control(sandbox, "DELETE", "requests")
+    with side.installation.connections.lease(company, "somebody", "full_sync"):
+        said = failure(side.run("hourly_sync", company))
+    assert f"Company {company} is being worked on: full_sync (somebody), since" in said
+    assert control(sandbox, "GET", "requests")["total"] == 0
+    assert (synced.home / "receivables.duckdb").read_bytes() == before
+    assert side.installation.connections.get(company).last_error is None
+    assert side.run("hourly_sync", company).success
+
+
+def test_two_companies_are_synchronized_at_once_into_one_duckdb_file(synced: Program, sandbox: SandboxServer) -> None:
+    first, second = sandbox.worlds
+    synced.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token(second))
+    full = synced.start("sync", "--full", "--company", str(first.id))
+    initial = synced.start("activate", "--company", str(second.id))
+    for process in (full, initial):
+        _, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, "")
+    assert synced.accounts(first.id) == {one.id for one in list(first.customers)[2:]}
+    assert synced.accounts(second.id) == {one.id for one in second.customers}
+    assert [one["ready"] for one in synced.status()] == [True, True]

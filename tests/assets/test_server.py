@@ -1,0 +1,146 @@
+"""`pennylane-sync start`: Dagster's own servers over the installation, as the UI uses them."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+import requests
+
+from sandbox.server import SandboxServer
+from tests.assets.dagster import dagster_side
+from tests.program import Program, control
+from tests.resources.ports import free_port
+
+_SEEN = """
+{
+  assetNodes { assetKey { path } partitionKeys }
+  schedulesOrError(repositorySelector: {repositoryLocationName: "pennylane-sync", repositoryName: "__repository__"}) {
+    ... on Schedules { results { name scheduleState { status } } }
+  }
+}
+"""
+_BACKFILL = """
+mutation($company: String!) {
+  launchPartitionBackfill(backfillParams: {
+    selector: {
+      partitionSetName: "initial_sync_partition_set"
+      repositorySelector: {repositoryLocationName: "pennylane-sync", repositoryName: "__repository__"}
+    }
+    partitionNames: [$company]
+    fromFailure: false
+    tags: []
+  }) { __typename ... on PythonError { message } }
+}
+"""
+_LAUNCH = """
+mutation($company: String!) {
+  launchRun(executionParams: {
+    selector: {
+      jobName: "hourly_sync"
+      repositoryLocationName: "pennylane-sync"
+      repositoryName: "__repository__"
+    }
+    runConfigData: {}
+    executionMetadata: {tags: [{key: "dagster/partition", value: $company}]}
+  }) { __typename ... on PythonError { message } }
+}
+"""
+_RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+
+
+class Server:
+    """What `start` serves."""
+
+    def __init__(self, url: str, process: "subprocess.Popen[str]") -> None:
+        self.url = url
+        self.process = process
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        answer.raise_for_status()
+        content: dict[str, Any] = answer.json()
+        assert "errors" not in content, content
+        data: dict[str, Any] = content["data"]
+        return data
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Job and status, newest first."""
+        return [(run["jobName"], run["status"]) for run in self.ask(_RUNS)["runsOrError"]["results"]]
+
+
+@contextmanager
+def started(program: Program) -> Iterator[Server]:
+    port = free_port()
+    with program.start("start", "--port", str(port), stderr=subprocess.STDOUT) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("Dagster starts")
+            url = f"http://127.0.0.1:{port}"
+            assert process.stdout.readline().startswith(f"Dagster's UI: {url} ")
+            yield Server(url, process)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behind(
+    program: Program, sandbox: SandboxServer
+) -> None:
+    program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
+    company = sandbox.world.id
+    with started(program) as server:
+        seen = server.ask(_SEEN)
+        assert len(seen["assetNodes"]) == 9
+        assert all(node["partitionKeys"] == [str(company)] for node in seen["assetNodes"])
+        (schedule,) = seen["schedulesOrError"]["results"]
+        assert schedule == {"name": "hourly", "scheduleState": {"status": "RUNNING"}}
+
+        launched = server.ask(_BACKFILL, company=str(company))["launchPartitionBackfill"]
+        assert launched == {"__typename": "LaunchBackfillSuccess"}
+        wait_until(lambda: server.runs() == [("initial_sync", "SUCCESS")])
+        assert program.accounts(company) == {customer.id for customer in sandbox.world.customers}
+        (status,) = program.status()
+        assert (status["state"], status["ready"]) == ("active", True)
+
+        control(sandbox, "POST", "faults", path="customer_invoices/", kind="latency", seconds=3, times=None)
+        assert server.ask(_LAUNCH, company=str(company))["launchRun"] == {"__typename": "LaunchRunSuccess"}
+        wait_until(lambda: program.status()[0]["state"] == "syncing")
+        assert f"Company {company} is being worked on: hourly_sync (run " in program.fails("sync")
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert len(children) >= 5
+        server.process.send_signal(signal.SIGTERM)
+        printed, _ = server.process.communicate(timeout=90)
+        assert server.process.returncode == 0
+        assert "Ending; a run that goes on is stopped, the next one goes on from there.\n" in printed
+        assert not [line for line in printed.splitlines() if "DEBUG" in line or "Warning" in line]
+        assert [child for child in children if child.is_running()] == []
+
+    control(sandbox, "DELETE", "faults")
+    with dagster_side(program) as side:
+        stopped = side.instance.get_runs(limit=1)[0]
+        assert (stopped.job_name, stopped.is_finished, stopped.is_success) == ("hourly_sync", True, False)
+    assert program.status()[0]["state"] == "active"
+    program.done("sync")
+
+
+def test_a_port_in_use_is_told_in_one_line(program: Program, sandbox: SandboxServer) -> None:
+    port = sandbox.url.rpartition(":")[2]
+    said = program.fails("start", "--port", port)
+    assert said == f"Cannot listen on 127.0.0.1:{port}: Address already in use. Choose another with --port."
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "http"])
+def test_a_port_that_is_none_is_bad_usage(program: Program, port: str) -> None:
+    assert "--port" in program.fails("start", "--port", port, status=2)

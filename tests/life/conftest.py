@@ -1,0 +1,4 @@
+from tests.homes import left_out, program, sandbox, synced, synced_home
+from tests.pipelines.conftest import company, make_company, warehouse
+
+__all__ = ["company", "left_out", "make_company", "program", "sandbox", "synced", "synced_home", "warehouse"]

@@ -1,0 +1,138 @@
+"""A server with the rate limit of GUIDE, and workers that use a Pacer, on a clock that jumps from event to event."""
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from threading import Condition
+
+from pipelines.pacing import WINDOW_SECONDS, Pacer, Ticket
+
+
+class _MustWait(Exception):
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+def _wait(_: Condition, seconds: float) -> None:
+    """Instead of blocking: ends `Pacer.acquire`, which the worker tries again later."""
+    raise _MustWait(seconds)
+
+
+@dataclass
+class Outcome:
+    """Requests that the server counted by window (its own time): granted to us, to the other program, refused."""
+
+    ours: Counter[int]
+    others: Counter[int]
+    refused: Counter[int]
+    limits: Callable[[int], int]
+
+    def use(self, first: int, last: int) -> float:
+        """The share of what was allowed that was used in the windows from `first` to before `last`."""
+        used = sum(self.ours[window] + self.others[window] for window in range(first, last))
+        return used / sum(self.limits(window) for window in range(first, last))
+
+
+class Simulation:
+    """`latency` is a round trip, of which `outward` is spent on the way to the server; `jitter` varies each way."""
+
+    def __init__(
+        self,
+        *,
+        latency: float,
+        jitter: float = 0.2,
+        outward: float = 0.5,
+        workers: int = 16,
+        offset: float = 1234.567,
+        limit: Callable[[int], int] = lambda _: 25,
+        others_per_second: float = 0.0,
+        headers: tuple[str, ...] = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "date"),
+        seed: int = 1,
+    ) -> None:
+        self.now = 1000.0
+        self.pacer = Pacer(clock=lambda: self.now, wait=_wait)
+        self._latency, self._jitter, self._outward = latency, jitter, outward
+        self._workers, self._offset = workers, offset
+        self._limit, self._others_per_second, self._headers = limit, others_per_second, headers
+        self._random = random.Random(seed)  # noqa: S311
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order: Iterator[int] = itertools.count()
+        self._waiting: list[tuple[float, Callable[[], None]]] = []
+        self.outcome = Outcome(Counter(), Counter(), Counter(), limit)
+        self.in_flight_before_first_answer = 0
+        self._answered = False
+
+    def run(self, windows: int) -> Outcome:
+        """Keep all workers busy for some windows; windows of the outcome are numbered from 0, the first is partial."""
+        self._first_window = int((self.now + self._offset) // WINDOW_SECONDS)
+        until = (self._first_window + windows) * WINDOW_SECONDS - self._offset
+        for _ in range(self._workers):
+            self._at(self.now, self._try)
+        if self._others_per_second:
+            self._at(self.now, self._other)
+        while self._events and self._events[0][0] < until:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        return self.outcome
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._order), action))
+
+    def _try(self) -> None:
+        try:
+            ticket = self.pacer.acquire()
+        except _MustWait as must:
+            self._waiting.append((self.now + must.seconds, self._try))
+            self._at(self.now + must.seconds, self._wake_due)
+            return
+        self.in_flight_before_first_answer += not self._answered
+        self._at(self.now + self._way(self._outward), lambda: self._arrive(ticket))
+
+    def _wake_due(self) -> None:
+        self._wake(lambda when: when <= self.now)
+
+    def _wake(self, due: Callable[[float], bool]) -> None:
+        ready = [action for when, action in self._waiting if due(when)]
+        self._waiting = [(when, action) for when, action in self._waiting if not due(when)]
+        for action in ready:
+            self._at(self.now, action)
+
+    def _arrive(self, ticket: Ticket) -> None:
+        server_time = self.now + self._offset
+        window = int(server_time // WINDOW_SECONDS) - self._first_window
+        limit = self._limit(window)
+        taken = self.outcome.ours[window] + self.outcome.others[window]
+        granted = taken < limit
+        (self.outcome.ours if granted else self.outcome.refused)[window] += 1
+        end = (self._first_window + window + 1) * WINDOW_SECONDS
+        told = {
+            "ratelimit-limit": str(limit),
+            "ratelimit-remaining": str(max(0, limit - taken - 1)),
+            "ratelimit-reset": str(int(end)),
+            "date": formatdate(int(server_time), usegmt=True),
+        }
+        headers = {name: value for name, value in told.items() if name in self._headers}
+        retry_after = None if granted else max(1.0, end - server_time)
+        self._at(self.now + self._way(1 - self._outward), lambda: self._answer(ticket, headers, retry_after))
+
+    def _answer(self, ticket: Ticket, headers: dict[str, str], retry_after: float | None) -> None:
+        self._answered = True
+        self.pacer.release(ticket, headers)
+        if retry_after is not None:
+            self.pacer.refused(retry_after)
+        self._wake(lambda _: True)
+        self._at(self.now, self._try)
+
+    def _other(self) -> None:
+        window = int((self.now + self._offset) // WINDOW_SECONDS) - self._first_window
+        if self.outcome.ours[window] + self.outcome.others[window] < self._limit(window):
+            self.outcome.others[window] += 1
+        self._at(self.now + self._random.uniform(0.5, 1.5) / self._others_per_second, self._other)
+
+    def _way(self, share: float) -> float:
+        return self._latency * share * (1 + self._random.uniform(-self._jitter, self._jitter))

@@ -1,0 +1,243 @@
+"""What the client makes of everything that can come back over HTTP."""
+
+import socket
+import time
+import traceback
+from typing import Any
+
+import pytest
+
+from pipelines.client import Pennylane
+from pipelines.errors import (
+    AuthorizationFailed,
+    BrokenAnswer,
+    MissingScope,
+    PennylaneRefused,
+    PennylaneUnreachable,
+    PipelineError,
+)
+from sandbox.faults import Fault
+from tests.pipelines.company import Company, FixedToken, make_sandbox
+from tests.pipelines.conftest import MakeCompany
+
+TOKEN = "a-token-that-nobody-may-see"
+QUERY: dict[str, str | int] = {"limit": 100, "sort": "id"}
+
+
+class RenewedToken:
+    """Has a newer token once the first was refused."""
+
+    def __init__(self, first: str, second: str) -> None:
+        self.asked_after: list[str] = []
+        self._current, self._second = first, second
+
+    def access_token(self) -> str:
+        return self._current
+
+    def renewed(self, after: str) -> str:
+        self.asked_after.append(after)
+        self._current = self._second
+        return self._second
+
+
+def _no_wait(_: float) -> None:
+    return None
+
+
+@pytest.fixture
+def client(company: Company) -> Pennylane:
+    return company.pennylane()
+
+
+def _fault(company: Company, **fault: Any) -> None:
+    company.server.sandbox.faults.add(Fault(**{"path": "/customers$", **fault}))
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "429 with retry-after": {"kind": "plain", "status": 429, "headers": {"retry-after": "1"}},
+    "429 without retry-after": {"kind": "plain", "status": 429},
+    "429 with a date to retry after": {
+        "kind": "plain",
+        "status": 429,
+        "headers": {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"},
+    },
+    "500": {"kind": "status", "status": 500},
+    "502": {"kind": "plain", "status": 502},
+    "503": {"kind": "status", "status": 503, "headers": {"retry-after": "nan"}},
+    "504": {"kind": "plain", "status": 504},
+    "a cut connection": {"kind": "cut"},
+    "cut JSON": {"kind": "truncated_json"},
+    "a web page": {"kind": "html"},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_passing_fault_is_retried_and_ends_in_the_right_answer(
+    company: Company, client: Pennylane, fault: str
+) -> None:
+    client.pacer._wait = lambda _condition, _seconds: None
+    client.pacer._clock = _Jumping()
+    _fault(company, times=3, **FAULTS[fault])
+    answer = client.get("/customers", QUERY)
+    assert [one["id"] for one in answer["items"]] == [one.id for one in company.world.customers]
+    assert company.requests["total"] == 4
+
+
+class _Jumping:
+    """A clock on which every look takes a tenth of a second: what waits for a time comes to it."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+
+    def __call__(self) -> float:
+        self._now += 0.1
+        return self._now
+
+
+def test_a_fault_that_stays_ends_in_one_line_that_says_what_to_do(company: Company, client: Pennylane) -> None:
+    _fault(company, kind="status", status=503, times=None)
+    with pytest.raises(PennylaneUnreachable, match="/customers in 8 attempts: status 503") as failure:
+        client.get("/customers", QUERY)
+    _assert_one_line(failure.value)
+    assert str(company.id) in str(failure.value)
+    assert company.requests["total"] == 8
+
+
+def test_waits_between_attempts_grow() -> None:
+    waits: list[float] = []
+    with make_sandbox(customers=1, invoices=0) as server:
+        server.sandbox.faults.add(Fault("/customers$", "status", status=500, times=None))
+        client = Pennylane(server.url, FixedToken(server.token()), sleep=waits.append)
+        with pytest.raises(PennylaneUnreachable):
+            client.get("/customers")
+    assert len(waits) == 7
+    assert all(wait <= 0.5 * 2**at for at, wait in enumerate(waits))
+    assert sum(waits) <= 64
+
+
+def test_retry_after_is_the_least_wait(company: Company) -> None:
+    waits: list[float] = []
+    client = Pennylane(company.server.url, FixedToken(company.server.token()), sleep=waits.append)
+    _fault(company, kind="status", status=503, headers={"retry-after": "17"})
+    client.get("/customers", QUERY)
+    assert waits == [17.0]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/customers", {"limit": 101}, 400),
+        ("/customers", {"filter": "no json"}, 400),
+        ("/customers/1/contacts", {}, 404),
+        ("/changelogs/customers", {"start_date": "2020-01-01T00:00:00Z"}, 422),
+        ("/customers", {"filter": "x" * 9000}, 414),
+    ],
+)
+def test_a_refusal_is_never_retried(
+    company: Company, client: Pennylane, path: str, query: dict[str, Any], status: int
+) -> None:
+    with pytest.raises(PennylaneRefused, match=f"{path} with status {status}") as refusal:
+        client.get(path, query)
+    assert refusal.value.status == status
+    assert company.requests["total"] == 1
+    _assert_one_line(refusal.value)
+
+
+def test_a_token_that_expired_is_renewed_once_and_the_call_goes_on(company: Company) -> None:
+    tokens = RenewedToken("expired", company.server.token())
+    client = Pennylane(company.server.url, tokens, sleep=_no_wait)
+    assert len(client.get("/customers", QUERY)["items"]) == 12
+    assert tokens.asked_after == ["expired"]
+    assert company.requests["by_status"] == {"200": 1, "401": 1}
+
+
+def test_a_renewed_token_that_is_refused_too_ends_the_call(company: Company) -> None:
+    client = Pennylane(company.server.url, RenewedToken("expired", TOKEN), sleep=_no_wait)
+    with pytest.raises(AuthorizationFailed, match="pennylane-sync connect") as failure:
+        client.get("/customers", QUERY)
+    assert company.requests["by_status"] == {"401": 2}
+    _assert_one_line(failure.value)
+
+
+def test_a_missing_scope_is_named(company: Company) -> None:
+    token = company.server.sandbox.tokens.add_company_token(company.id, ("customers:readonly",))
+    client = Pennylane(company.server.url, FixedToken(token), str(company.id), sleep=_no_wait)
+    with pytest.raises(MissingScope, match="customer_invoices:readonly") as failure:
+        client.get("/customer_invoices", QUERY)
+    assert company.requests["total"] == 1
+    _assert_one_line(failure.value)
+
+
+def test_an_address_where_nobody_answers_is_said_to_be_unreachable() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    started = time.monotonic()
+    client = Pennylane(address, FixedToken(TOKEN), "1", sleep=_no_wait)
+    with pytest.raises(PennylaneUnreachable, match="PENNYLANE_URL") as failure:
+        client.get("/customers", QUERY)
+    assert time.monotonic() - started < 5
+    _assert_one_line(failure.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_are_not_followed(company: Company, client: Pennylane, status: int) -> None:
+    with make_sandbox(customers=1, invoices=0) as elsewhere:
+        _fault(
+            company,
+            kind="status",
+            status=status,
+            headers={"location": f"{elsewhere.url}/api/external/v2/customers"},
+            times=None,
+        )
+        with pytest.raises(BrokenAnswer, match="redirects /customers"):
+            client.get("/customers", QUERY)
+        assert elsewhere.sandbox.statistics.report()["total"] == 0
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    **FAULTS,
+    "400": {"kind": "status", "status": 400},
+    "401": {"kind": "status", "status": 401},
+    "403": {"kind": "status", "status": 403},
+    "404": {"kind": "plain", "status": 404},
+    "418": {"kind": "html", "status": 418},
+}
+
+
+@pytest.mark.parametrize("kind", [name for name in FAILURES if name != "429 with retry-after"])
+def test_no_error_shows_the_token(company: Company, kind: str) -> None:
+    token = company.server.sandbox.tokens.add_company_token(company.id, token=TOKEN)
+    client = Pennylane(company.server.url, RenewedToken(token, token), sleep=_no_wait)
+    client.pacer._wait = lambda _condition, _seconds: None
+    client.pacer._clock = _Jumping()
+    _fault(company, times=None, **FAILURES[kind])
+    with pytest.raises(PipelineError) as failure:
+        client.get("/customers", QUERY)
+    told: list[str] = []
+    error: BaseException | None = failure.value
+    while error is not None:
+        told += [str(error), repr(error), *traceback.format_exception(error)]
+        error = error.__cause__ or error.__context__
+    assert TOKEN not in "".join(told)
+    assert TOKEN not in repr(client)
+    assert TOKEN not in repr(vars(client))
+
+
+def test_a_stopped_client_ends_its_waits(make_company: MakeCompany) -> None:
+    company = make_company(2, 2)
+    client = Pennylane(company.server.url, FixedToken(company.server.token()))
+    client.stop()
+    started = time.monotonic()
+    with pytest.raises(Exception, match=""):
+        client.get("/customers", QUERY)
+    assert time.monotonic() - started < 1
+
+
+def test_numbers_keep_all_their_digits(company: Company, client: Pennylane) -> None:
+    assert all(isinstance(one["id"], int) for one in client.get("/customers", QUERY)["items"])
+
+
+def _assert_one_line(error: PipelineError) -> None:
+    assert "\n" not in str(error)
+    assert len(str(error)) < 400

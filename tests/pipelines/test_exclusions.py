@@ -1,0 +1,162 @@
+"""Left out before, left out later, included again: what stays, what goes, and what is asked."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.changes import customers, invoices, receipts
+from sandbox.records import Customer
+from tests.pipelines.company import HOUR, Company
+from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.truth import held
+
+
+@pytest.fixture
+def synced(make_company: MakeCompany) -> Company:
+    """A company with some accounts, all of it synchronized."""
+    company = make_company(20, 250)
+    company.sync()
+    return company
+
+
+def _busy(company: Company) -> Customer:
+    """An account with contacts and several invoices, paid and open, none of them sharing a receipt with others."""
+    owners = [one.customer_id for one in company.world.invoices if one.settles and one.customer_id]
+    return max((one for one in company.world.customers if one.contacts), key=lambda one: (owners.count(one.id), one.id))
+
+
+def _rows_of(company: Company, account: int) -> dict[str, dict[Any, Any]]:
+    """All that stands of an account, with the times at which we read it."""
+    rows = held(company.warehouse, company.id, with_times=True)
+    theirs = {
+        table: {key: row for key, row in rows[table].items() if row["account_id"] == account}
+        for table in ("accounts", "contacts", "invoices", "credit_notes")
+    }
+    mine = {key[1] for key in theirs["invoices"]}
+    return {**theirs, "payments": {key: row for key, row in rows["payments"].items() if key[1] in mine}}
+
+
+def _change_all_of(company: Company, account: int) -> None:
+    world = company.world
+    owned = [one for one in world.invoices if one.customer_id == account]
+    live = [one for one in owned if one.settles and one.archived_at is None and one.cancelled != "cancelled"]
+    unpaid = [one for one in live if not one.matches and not one.paid_by_hand and one.cents > 0]
+    invoices.delete_invoice(world, id=live[0].id)
+    invoices.update_invoice(world, id=live[1].id, label="changed while excluded")
+    invoices.create_credit_note(world, invoice_id=live[2].id)
+    if unpaid[3:]:
+        receipts.pay_invoice(world, id=unpaid[3].id)
+    invoices.create_invoice(world, customer_id=account)
+    customers.update_customer(world, id=account, name="Renamed while excluded")
+    customers.update_contact(world, id=world.customers[account].contacts[0].id)
+    customers.create_contact(world, customer_id=account)
+
+
+def test_what_is_there_of_an_account_excluded_later_stays_as_it_is(synced: Company) -> None:
+    account = _busy(synced).id
+    before = _rows_of(synced, account)
+    assert len(before["invoices"]) > 5
+    synced.excluded = {account}
+    _change_all_of(synced, account)
+    for full in (False, True):
+        synced.forget_requests()
+        synced.sync(rotation=500, full=full)
+        assert _rows_of(synced, account) == before
+        assert str(account) not in synced.requests["served"]
+    others = [line for line in synced.differences() if f"left over ({synced.id}," not in line]
+    assert others == []
+
+
+def test_an_excluded_account_deleted_at_pennylane_stays_with_all_that_is_its_own(synced: Company) -> None:
+    account = _busy(synced).id
+    synced.excluded = {account}
+    before = _rows_of(synced, account)
+    customers.delete_customer(synced.world, id=account)
+    for full in (False, True):
+        synced.sync(rotation=500, full=full)
+        assert _rows_of(synced, account) == before
+
+
+@pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR])
+def test_an_account_included_again_is_caught_up_wholly(synced: Company, gap: float) -> None:
+    account = _busy(synced).id
+    synced.excluded = {account}
+    _change_all_of(synced, account)
+    for _ in range(2):
+        synced.sync(after=gap / 2)
+    synced.excluded = set()
+    synced.sync(after=60)
+    assert synced.differences() == []
+
+
+def test_an_account_included_again_costs_requests_for_itself_only(make_company: MakeCompany) -> None:
+    company = make_company(30, 1500)
+    company.sync()
+    account = min(one.id for one in company.world.customers if one.contacts)
+    company.excluded = {account}
+    company.sync()
+    company.excluded = set()
+    company.forget_requests()
+    company.sync()
+    owned = [one for one in company.world.invoices if one.customer_id == account]
+    assert company.requests["served"].keys() == {str(account)}
+    assert company.requests["total"] <= 2 + 1 + len(owned) / 100 + 4 + 1 + 2 * len(owned)
+    assert company.differences() == []
+
+
+def test_an_account_deleted_while_excluded_goes_when_it_is_included_again(synced: Company) -> None:
+    account = _busy(synced).id
+    synced.excluded = {account}
+    synced.sync()
+    customers.delete_customer(synced.world, id=account)
+    synced.sync()
+    synced.excluded = set()
+    synced.sync(after=60)
+    assert synced.differences() == []
+
+
+def test_an_account_excluded_from_the_start_can_be_included_later(company: Company) -> None:
+    account = _busy(company).id
+    company.excluded = {account}
+    company.sync()
+    assert company.differences() == []
+    company.excluded = set()
+    company.sync()
+    assert company.differences() == []
+
+
+def test_an_invoice_that_moves_away_from_an_excluded_account_follows(synced: Company) -> None:
+    account = _busy(synced).id
+    synced.excluded = {account}
+    synced.sync()
+    moved = next(one for one in synced.world.invoices if one.customer_id == account and one.settles)
+    other = next(one.id for one in synced.world.customers if one.id != account)
+    invoices.move_invoice(synced.world, id=moved.id, customer_id=other)
+    synced.sync()
+    assert synced.held()["invoices"][synced.id, moved.id]["account_id"] == other
+
+
+def test_an_invoice_that_moves_to_an_excluded_account_goes(synced: Company) -> None:
+    account = _busy(synced).id
+    synced.excluded = {account}
+    moved = next(one for one in synced.world.invoices if one.customer_id not in (None, account) and one.matches)
+    invoices.move_invoice(synced.world, id=moved.id, customer_id=account)
+    synced.sync()
+    tables = synced.held()
+    assert (synced.id, moved.id) not in tables["invoices"]
+    assert not [key for key in tables["payments"] if key[1] == moved.id]
+
+
+def test_an_unknown_id_is_kept_and_harms_nobody(company: Company) -> None:
+    company.excluded = {1, 999_999_999_999}
+    company.sync()
+    assert company.differences() == []
+    with company.warehouse.session() as session:
+        assert session.value("SELECT count(*) FROM receivables.excluded_accounts") == 2
+    company.excluded = {1}
+    company.sync()
+    company.excluded = set()
+    company.sync()
+    with company.warehouse.session() as session:
+        assert session.value("SELECT count(*) FROM receivables.excluded_accounts") == 0
+    assert company.differences() == []

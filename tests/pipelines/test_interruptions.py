@@ -1,0 +1,190 @@
+"""A crash at any moment loses nothing, doubles nothing, and costs at most a piece of work."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import details, landing
+from pipelines.client import Pennylane
+from pipelines.errors import PennylaneUnreachable
+from pipelines.warehouse import warehouse_at
+from sandbox.changes import customers, invoices, receipts
+from sandbox.changes.randomly import change_randomly
+from tests.pipelines.company import Company
+from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.truth import KEYS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "PIECE_ROWS", 40)
+    monkeypatch.setattr(details, "PIECE_ROWS", 40)
+
+
+def failing_after(company: Company, requests: int) -> Pennylane:
+    """A client whose network is gone after so many requests."""
+    return counting(company, lambda count: _fail() if count > requests else None)
+
+
+def counting(company: Company, at_request: Callable[[int], object]) -> Pennylane:
+    """A client that calls `at_request` with the number of each request before it goes out."""
+    lock = threading.Lock()
+    count = 0
+
+    class Counting(Pennylane):
+        def get(self, path: str, params: Mapping[str, str | int] | None = None) -> dict[str, Any]:
+            nonlocal count
+            with lock:
+                count += 1
+                at_request(count)
+            return super().get(path, params)
+
+    return company.pennylane(Counting)
+
+
+def _fail() -> None:
+    raise PennylaneUnreachable("the network is gone")
+
+
+def _assert_whole(company: Company) -> None:
+    assert company.differences() == []
+    with company.warehouse.session() as session:
+        for table, key in KEYS.items():
+            columns = ", ".join(key)
+            doubled = session.rows(
+                f"SELECT {columns}, count(*) FROM receivables.{table} GROUP BY {columns} HAVING count(*) > 1"
+            )
+            assert doubled == [], table
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("requests", [0, 1, 3, 5, 8, 12, 90])
+def test_a_first_sync_cut_short_anywhere_is_completed_by_the_next(make_company: MakeCompany, requests: int) -> None:
+    company = make_company(25, 150)
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(pennylane=failing_after(company, requests))
+    change_randomly(company.world, count=5)
+    company.sync(after=60, rotation=500)
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("requests", [1, 3, 5, 20])
+def test_an_incremental_sync_cut_short_anywhere_is_completed_by_the_next(company: Company, requests: int) -> None:
+    company.sync()
+    change_randomly(company.world, count=25)
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(after=60, rotation=100, pennylane=failing_after(company, requests))
+    company.sync(after=60, rotation=500)
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("requests", [1, 4, 40])
+def test_a_full_sync_cut_short_anywhere_is_completed_by_an_hourly_one(company: Company, requests: int) -> None:
+    company.sync()
+    change_randomly(company.world, count=10)
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(after=60, full=True, pennylane=failing_after(company, requests))
+    company.sync(after=60, rotation=500)
+    _assert_whole(company)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_was_listed_before_a_crash_is_not_listed_again(
+    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    monkeypatch.setattr(landing, "PIECE_ROWS", 300)
+    company = make_company(100, 3000)
+    if full:
+        company.lists_only()
+    company.forget_requests()
+    with pytest.raises(PennylaneUnreachable):
+        company.lists_only(full=full, pennylane=failing_after(company, 20))
+    assert company.requests["total"] == 20
+    gone = [one.id for one in company.world.invoices if one.settles]
+    for one in (gone[0], gone[len(gone) // 2], gone[-1]):
+        invoices.delete_invoice(company.world, id=one)
+    company.world.clock.advance(60)
+    company.forget_requests()
+    report = company.lists_only(full=full)
+    assert report.mode == ("full" if full else "first")
+    # 32 pages or a few more, of which 20 were read; a piece of 3 or 4 pages had not landed yet.
+    listed = company.requests["total"] - 2
+    assert listed <= 32 + 6 - 20 + 4 + 3
+    rows = company.held()
+    assert {key[1] for key in rows["invoices"]} | {key[1] for key in rows["credit_notes"]} == {
+        one.id for one in company.world.invoices if one.kind in ("invoice", "credit_note")
+    }
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company: MakeCompany) -> None:
+    company = make_company(25, 300)
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(pennylane=failing_after(company, 4))
+    company.excluded = {company.world.customers.at(3).id}
+    company.sync()
+    assert company.differences(excluded=()) != []
+    company.excluded = set()
+    company.sync()
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company: MakeCompany) -> None:
+    company = make_company(150, 1500)
+
+    def change(count: int) -> None:
+        world = company.world
+        if count % 2 == 0 and count <= 12:
+            world.clock.advance(1)
+            invoices.create_invoice(world)
+            invoices.delete_invoice(world)
+            invoices.delete_draft(world)
+            receipts.pay_invoice(world)
+            customers.create_customer(world)
+            customers.update_customer(world)
+            invoices.move_invoice(world)
+
+    company.sync(pennylane=counting(company, change))
+    _assert_whole(company)
+
+
+@pytest.mark.parametrize("database", ["duckdb", "postgres"])
+def test_a_killed_process_is_completed_by_the_next(
+    make_company: MakeCompany, tmp_path: Path, request: pytest.FixtureRequest, database: str
+) -> None:
+    url = (
+        request.getfixturevalue("postgres_url") if database == "postgres" else f"duckdb:///{tmp_path / 'killed.duckdb'}"
+    )
+    company = make_company(30, 300, warehouse_at(url), latency=0.01, frozen=False, start=datetime.now(UTC))
+    for place, how in (("lists 60", "any"), ("details 25", "any"), ("lists 250", "full"), ("details 150", "full")):
+        _kill_at(company, url, place, how)
+        if how == "full":
+            change_randomly(company.world, count=5)
+    company.sync(after=60, rotation=500)
+    _assert_whole(company)
+
+
+def _kill_at(company: Company, url: str, place: str, how: str) -> None:
+    step, reached = place.split()
+    arguments = [company.server.url, company.server.token(), str(company.id), url, str(company.work_dir), how]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.pipelines.syncing", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            now, done = line.split()
+            if now == step and int(done) >= int(reached):
+                process.kill()
+                break
+    assert process.returncode == -9, f"it ended before {place}"

@@ -1,0 +1,80 @@
+"""After a sync nothing of the company's lies about outside the tables."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import PennylaneUnreachable, WarehouseBusy, WarehouseUnusable
+from pipelines.warehouse import DuckDBWarehouse, PostgresWarehouse, Warehouse, warehouse_at
+from tests.pipelines.company import Company
+from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.test_interruptions import failing_after
+from tests.postgres import PostgresServer
+
+
+def test_no_working_files_stay_behind(company: Company, tmp_path: Path) -> None:
+    company.sync()
+    assert not list(company.work_dir.rglob("*"))
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(pennylane=failing_after(company, 1))
+    assert not list(company.work_dir.rglob("*"))
+    assert {path.name for path in tmp_path.iterdir()} <= {"receivables.duckdb", "dlt"}
+
+
+def test_staging_is_empty_and_holds_no_names(make_company: MakeCompany, any_warehouse: Warehouse) -> None:
+    company = make_company(warehouse=any_warehouse)
+    company.sync()
+    company.sync(full=True)
+    with company.warehouse.session() as session:
+        tables = session.rows(
+            "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE %s",
+            "receivables_staging%",
+        )
+        counts = {table: session.value(f'SELECT count(*) FROM "{schema}"."{table}"') for schema, table in tables}
+    assert {table for table in counts if not table.startswith("_dlt")} >= {"accounts", "invoices", "payments"}
+    assert {count for table, count in counts.items() if not table.startswith("_dlt")} == {0}
+
+
+def test_the_token_is_nowhere_in_the_warehouse(company: Company) -> None:
+    company.sync()
+    token = company.server.token().encode()
+    assert isinstance(company.warehouse, DuckDBWarehouse)
+    assert token not in company.warehouse.path.read_bytes()
+
+
+def test_a_postgres_without_a_password_works(postgres_server: PostgresServer, make_company: MakeCompany) -> None:
+    postgres_server.run("CREATE DATABASE trusted")
+    company = make_company(warehouse=warehouse_at(postgres_server.url_without_password("trusted")))
+    company.sync()
+    assert company.differences() == []
+    company.sync(full=True)
+    assert company.differences() == []
+
+
+def test_a_password_is_in_no_repr_and_no_error(postgres_server: PostgresServer) -> None:
+    url = postgres_server.url("no_such_database")
+    warehouse = warehouse_at(url)
+    assert postgres_server.password not in repr(warehouse)
+    assert isinstance(warehouse, PostgresWarehouse)
+    with pytest.raises(WarehouseUnusable, match="Postgres cannot be reached") as error, warehouse.session():
+        pass
+    assert postgres_server.password not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_duckdb_file_held_by_another_process_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "held.duckdb"
+    program = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(WarehouseBusy, match=rf"process {holder.pid}"),
+            DuckDBWarehouse(path, lock_wait_seconds=0.3).session(),
+        ):
+            pass
+        holder.terminate()

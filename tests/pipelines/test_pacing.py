@@ -1,0 +1,136 @@
+"""The limit is kept to and used up, on a simulated clock: no request is refused, and hardly any is left unused."""
+
+import pytest
+
+from pipelines.pacing import Pacer, Stopped
+from tests.pipelines.pacing_simulation import Outcome, Simulation
+
+FIRST, LAST = 2, 12
+"""The windows that are looked at: work begins in window 0, somewhere in its middle."""
+
+LATENCIES = [0.05, 0.1, 0.2, 0.4, 0.8]
+OFFSETS = [0.0, 1234.567]
+
+
+def _refused(outcome: Outcome) -> int:
+    return sum(outcome.refused.values())
+
+
+def _worst(outcome: Outcome) -> float:
+    return min(outcome.use(window, window + 1) for window in range(FIRST, LAST))
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("offset", OFFSETS)
+@pytest.mark.parametrize("outward", [0.0, 0.5, 1.0])
+def test_no_request_is_refused_and_every_window_is_used(latency: float, offset: float, outward: float) -> None:
+    outcome = Simulation(latency=latency, offset=offset, outward=outward).run(LAST)
+    assert _refused(outcome) == 0
+    assert _worst(outcome) >= 0.95
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_that_overtake_each_other_do_not_matter(latency: float, seed: int) -> None:
+    outcome = Simulation(latency=latency, jitter=0.8, seed=seed).run(LAST)
+    assert _refused(outcome) == 0
+    assert _worst(outcome) >= 0.95
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("seed", range(4))
+def test_another_program_gets_its_share_and_we_use_what_is_left(latency: float, seed: int) -> None:
+    outcome = Simulation(latency=latency, others_per_second=2, seed=seed).run(LAST)
+    assert _refused(outcome) == 0
+    assert outcome.use(FIRST, LAST) >= 0.95
+    assert sum(outcome.others[window] for window in range(FIRST, LAST)) >= 8 * (LAST - FIRST)
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("limit", [5, 10, 60, 100])
+def test_another_limit_is_followed(latency: float, limit: int) -> None:
+    outcome = Simulation(latency=latency, limit=lambda _: limit, workers=32).run(LAST)
+    assert _refused(outcome) == 0
+    assert outcome.use(FIRST, LAST) >= 0.95
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("later", [10, 100])
+def test_a_limit_that_changes_is_followed(latency: float, later: int) -> None:
+    outcome = Simulation(latency=latency, limit=lambda window: 25 if window < 6 else later, workers=32).run(LAST)
+    assert _refused(outcome) == 0
+    assert outcome.use(FIRST, LAST) >= 0.95
+
+
+def test_without_a_date_the_window_is_taken_to_end_five_seconds_after_it_was_first_heard_of() -> None:
+    outcome = Simulation(latency=0.2, headers=("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")).run(LAST)
+    assert _refused(outcome) == 0
+    assert outcome.use(FIRST, LAST) >= 0.9
+
+
+def test_without_any_headers_refusals_end_once_the_first_has_come() -> None:
+    outcome = Simulation(latency=0.2, headers=()).run(LAST)
+    early = sum(outcome.refused[window] for window in range(FIRST))
+    assert early > 0
+    assert _refused(outcome) - early <= 2 * (LAST - FIRST)
+    assert outcome.use(FIRST, LAST) >= 0.75
+
+
+def test_a_refusal_stops_all_requests_for_as_long_as_it_says() -> None:
+    now = [100.0]
+    waits: list[float] = []
+
+    def wait(_: object, seconds: float) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    pacer = Pacer(clock=lambda: now[0], wait=wait)
+    pacer.release(pacer.acquire(), None)
+    pacer.refused(3.5)
+    assert pacer.acquire().sent == pytest.approx(103.5)
+    assert sum(waits) == pytest.approx(3.5)
+    assert pacer.statistics.refused == 1
+    assert pacer.statistics.waited_seconds == pytest.approx(3.5)
+
+
+def test_before_the_first_answer_only_one_request_is_under_way() -> None:
+    simulation = Simulation(latency=0.8)
+    simulation.run(1)
+    assert simulation.in_flight_before_first_answer == 1
+
+
+def test_a_clock_that_is_set_anew_is_believed() -> None:
+    now = [1000.0]
+
+    def wait(_: object, seconds: float) -> None:
+        now[0] += seconds
+
+    pacer = Pacer(clock=lambda: now[0], wait=wait)
+    headers = {"ratelimit-limit": "25", "ratelimit-remaining": "0"}
+    pacer.release(
+        pacer.acquire(), {**headers, "ratelimit-reset": "2000000005", "date": "Wed, 18 May 2033 03:33:20 GMT"}
+    )
+    pacer.release(
+        pacer.acquire(), {**headers, "ratelimit-reset": "1000000005", "date": "Sun, 09 Sep 2001 01:46:40 GMT"}
+    )
+    before = now[0]
+    pacer.acquire()
+    assert 0 < now[0] - before <= 6.0
+
+
+def test_a_stopped_pacer_lets_nothing_through() -> None:
+    pacer = Pacer()
+    pacer.stop()
+    with pytest.raises(Stopped):
+        pacer.acquire()
+
+
+@pytest.mark.parametrize("broken", ["", "many", "-1", "0"])
+def test_headers_that_make_no_sense_are_ignored(broken: str) -> None:
+    pacer = Pacer(clock=lambda: 1.0)
+    for _ in range(30):
+        pacer.release(
+            pacer.acquire(),
+            {"ratelimit-limit": broken, "ratelimit-remaining": broken, "ratelimit-reset": broken, "date": "yesterday"},
+        )
+    assert pacer.statistics.requests == 30

@@ -1,0 +1,194 @@
+"""How many requests a sync makes: every one of them costs a fifth of a second of the limit."""
+
+from urllib.parse import urlencode
+
+import pytest
+
+from pipelines.client import Pennylane
+from pipelines.due import Due
+from pipelines.filters import BATCH, condition, encoded
+from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE
+from pipelines.ranges import END
+from sandbox.changes import customers, invoices, receipts
+from tests.pipelines.company import DAY, PREFIX, Company
+from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.truth import held
+
+FEEDS = {f"{PREFIX}/changelogs/customers": 1, f"{PREFIX}/changelogs/customer_invoices": 1}
+
+
+def test_an_hour_without_changes_costs_two_requests(company: Company) -> None:
+    company.sync()
+    company.forget_requests()
+    company.sync()
+    assert company.requests["by_path"] == FEEDS
+
+
+@pytest.mark.parametrize("rotation", [7, 50])
+def test_the_rotation_adds_as_many_requests_as_the_setting_says(company: Company, rotation: int) -> None:
+    company.sync()
+    for _ in range(3):
+        company.forget_requests()
+        company.sync(rotation=rotation)
+        assert company.requests["total"] == 2 + rotation
+
+
+def test_the_rotation_comes_round_to_everything(company: Company) -> None:
+    company.sync()
+    everything = company.sync(full=True).detail_requests
+    before = _marks(company)
+    rounds = 0
+    while any(at == before[key] for key, at in _marks(company).items()):
+        company.sync(rotation=50)
+        rounds += 1
+        assert rounds <= 6 * everything / 50
+
+
+def _marks(company: Company) -> dict[tuple[str, int], object]:
+    rows = held(company.warehouse, company.id, with_times=True)
+    contacts = {("contacts", key[1]): row["contacts_synced_at"] for key, row in rows["accounts"].items()}
+    payments = {
+        ("payments", key[1]): row["payments_synced_at"] for key, row in rows["invoices"].items() if not row["draft"]
+    }
+    return contacts | payments
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.03])
+@pytest.mark.parametrize(
+    ("accounts", "documents"), [(0, 0), (1, 1), (99, 99), (100, 100), (101, 101), (301, 1), (1, 301)]
+)
+def test_listing_costs_a_request_per_hundred_and_six(
+    make_company: MakeCompany, accounts: int, documents: int, latency: float
+) -> None:
+    _assert_listing_is_cheap(make_company(accounts, documents, latency=latency), accounts, documents)
+
+
+@pytest.mark.parametrize(("documents", "latency"), [(3000, 0.1), (3000, 0.4), (20_000, 0.02)])
+def test_listing_much_costs_a_request_per_hundred_and_six(
+    make_company: MakeCompany, documents: int, latency: float
+) -> None:
+    _assert_listing_is_cheap(make_company(300, documents, latency=latency), 300, documents)
+
+
+def _assert_listing_is_cheap(company: Company, accounts: int, documents: int) -> None:
+    company.lists_only()
+    counted = company.requests
+    feeds = sum(counted["by_path"].get(path, 0) for path in FEEDS)
+    assert feeds == 2
+    assert counted["total"] - feeds <= (accounts + documents) / 100 + 6
+    rows = held(company.warehouse, company.id)
+    assert rows["accounts"].keys() == {(company.id, one.id) for one in company.world.customers}
+    listed = {one.id for one in company.world.invoices if one.kind in ("invoice", "credit_note")}
+    assert {key[1] for table in ("invoices", "credit_notes") for key in rows[table]} == listed
+
+
+def test_changes_are_fetched_a_hundred_at_a_time(make_company: MakeCompany) -> None:
+    company = make_company(30, 400)
+    company.lists_only()
+    touched = [one.id for one in company.world.invoices if one.kind == "invoice"][:250]
+    for one in touched:
+        invoices.update_invoice(company.world, id=one)
+    company.forget_requests()
+    company.world.clock.advance(DAY)
+    company.lists_only()
+    # 250 ids, asked for once among invoices and once among credit notes.
+    assert company.requests["by_path"] == {**FEEDS, f"{PREFIX}/customer_invoices": 3 + 3}
+
+
+def test_a_record_that_changed_many_times_is_fetched_once(company: Company) -> None:
+    company.sync()
+    for _ in range(120):
+        customers.update_customer(company.world, id=company.world.customers.at(0).id)
+        company.world.clock.advance(1)
+    company.forget_requests()
+    company.sync()
+    assert company.requests["by_path"][f"{PREFIX}/customers"] == 1
+
+
+def test_an_event_in_the_overlap_is_not_fetched_again(company: Company) -> None:
+    company.sync()
+    invoices.create_invoice(company.world)
+    company.sync(after=60)
+    company.forget_requests()
+    company.sync(after=60)
+    assert company.requests["by_path"] == FEEDS
+
+
+def test_the_first_sync_asks_for_details_exactly_where_there_can_be_any(make_company: MakeCompany) -> None:
+    company = make_company(20, 200)
+    synced = company.sync()
+    finalized = [one for one in company.world.invoices if one.kind == "invoice" and not one.draft]
+    touched = [one for one in finalized if one.matches or one.payments or one.paid_by_hand or one.currency != "EUR"]
+    counted = company.requests["by_path"]
+    assert counted[f"{PREFIX}/customers/{{id}}/contacts"] == 20
+    assert counted[f"{PREFIX}/customer_invoices/{{id}}/payments"] == len(finalized)
+    assert counted[f"{PREFIX}/customer_invoices/{{id}}/matched_transactions"] <= len(touched)
+    assert synced.detail_requests <= 20 + len(finalized) + len(touched)
+
+
+def test_nothing_is_asked_about_drafts_and_credit_notes(company: Company) -> None:
+    asked = _paths_of_details(company)
+    world = company.world
+    for one in list(world.invoices):
+        if one.draft or one.kind != "invoice":
+            assert f"/customer_invoices/{one.id}/payments" not in asked
+
+
+def _paths_of_details(company: Company) -> set[str]:
+    asked = set()
+
+    class Listening(Pennylane):
+        def get(self, path: str, params: object = None) -> dict[str, object]:
+            asked.add(path)
+            return super().get(path, params)  # type: ignore[arg-type]
+
+    company.sync(pennylane=company.pennylane(Listening))
+    return asked
+
+
+def test_nothing_is_asked_about_excluded_accounts(company: Company) -> None:
+    world = company.world
+    owner = next(one.customer_id for one in world.invoices if one.customer_id is not None and one.settles)
+    company.excluded = {owner, world.customers.at(0).id}
+    company.sync()
+    customers.update_customer(world, id=owner)
+    receipts.pay_invoice(world, id=invoices.create_invoice(world, customer_id=owner)["id"])
+    company.sync(rotation=500)
+    company.sync(full=True)
+    assert not company.requests["served"].keys() & {str(one) for one in company.excluded}
+
+
+def test_thousands_of_exclusions_are_left_out_and_nobody_else(make_company: MakeCompany) -> None:
+    company = make_company(3050, 700)
+    ids = [one.id for one in company.world.customers]
+    company.excluded = set(ids[20:3020])
+    company.sync()
+    assert company.differences() == []
+    assert company.requests["by_status"].keys() == {"200"}
+    accounts = [one for one in company.world.customers if one.id in company.excluded]
+    assert len(accounts) == 3000
+    assert company.requests["total"] < 700 / 100 + 3000 / 250 + 6 + 2 + 2 * 700 + 50
+    for one in [one.id for one in company.world.invoices][-30:]:
+        invoices.update_invoice(company.world, id=one)
+    customers.update_customer(company.world, id=ids[30])
+    company.sync(after=60)
+    assert company.differences() == []
+
+
+def test_no_address_comes_near_what_proxies_refuse() -> None:
+    largest = range(END - 3000, END - 1)
+    for kind in (ACCOUNT, INVOICE, CREDIT_NOTE):
+        for ids, conditions in kind.leaving_out(largest):
+            bounds = [condition("id", "gteq", ids.low), condition("id", "lt", END - 1)]
+            batch = [condition("id", "in", list(largest)[:BATCH])]
+            for narrowed in (bounds, batch):
+                query = urlencode({"limit": 100, "sort": "-id", **encoded([*conditions, *narrowed])})
+                assert len(f"{PREFIX}{kind.path}?{query}") < 8192
+
+
+def test_requests_of_what_is_due_are_what_is_really_asked(company: Company) -> None:
+    assert Due("contacts", 1, received=False).requests == 1
+    assert Due("payments", 1, received=False).requests == 1
+    assert Due("payments", 1, received=True).requests == 2
+    synced = company.sync()
+    assert max(one.done for one in company.progress if one.step == "details") == synced.detail_requests
