@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.jobs import JOBS
-from assets.receivables import details, excluded_accounts, lists, views
+from assets.receivables import connection, details, lists, views
 from assets.run_lease import run_lease
 from assets.schedules import hourly
 from resources.installation import Installation
@@ -12,7 +12,7 @@ from resources.installation import Installation
 def definitions(installation: Installation) -> dg.Definitions:
     """Everything that Dagster serves. One process per run: its steps are short, and starting one costs seconds."""
     return dg.Definitions(
-        assets=[excluded_accounts, lists, details, views],
+        assets=[connection, lists, details, views],
         jobs=list(JOBS),
         schedules=[hourly],
         resources={"installation": installation, "run_lease": run_lease},

@@ -1,4 +1,4 @@
-"""The assets: excluded accounts filter the lists, the lists lead to the details, and views are made of both.
+"""The assets: excluded accounts filter the lists, the lists lead to the details, and views are made of them.
 
 Each step is a thin wrapper: it takes the company's lease, calls the pipeline, and tells Dagster what happened.
 """
@@ -11,11 +11,21 @@ import dagster as dg
 from assets.metadata import table_spec, tally_metadata, traffic_metadata, view_spec
 from assets.partitions import company_of, connections
 from assets.run_lease import RunLease, owner
+from pipelines.companies import publish_company
 from pipelines.details import DetailsSync
 from pipelines.exclusions import publish, published
 from pipelines.lists import ListsSync
 from pipelines.progress import Progress
-from pipelines.tables import ACCOUNTS, CONTACTS, CREDIT_NOTES, EXCLUDED_ACCOUNTS, INVOICES, PAYMENTS, Table
+from pipelines.tables import (
+    ACCOUNTS,
+    COMPANIES,
+    CONTACTS,
+    CREDIT_NOTES,
+    EXCLUDED_ACCOUNTS,
+    INVOICES,
+    PAYMENTS,
+    Table,
+)
 from pipelines.views import ACCOUNT_BALANCES, AGED_BALANCE, OPEN_INVOICES, VIEWS, summary
 from resources.installation import USER_ERRORS, Company, Installation
 
@@ -68,11 +78,11 @@ def _results(
 
 
 @dg.multi_asset(
-    name="publish_exclusions",
-    specs=[table_spec(EXCLUDED_ACCOUNTS, deps=[], kinds={"dlt"})],
+    name="publish_connection",
+    specs=[table_spec(table, deps=[], kinds={"dlt"}) for table in (COMPANIES, EXCLUDED_ACCOUNTS)],
     partitions_def=connections,
 )
-def excluded_accounts(
+def connection(
     context: dg.AssetExecutionContext,
     installation: dg.ResourceParam[Installation],
     run_lease: dg.ResourceParam[RunLease],
@@ -80,7 +90,9 @@ def excluded_accounts(
     """Publishes which accounts are left out; what is published when a run starts holds for all of it."""
     with _company(context, installation, run_lease) as company:
         excluded = installation.connections.excluded(company.id)
+        publish_company(company.landing, company.connection.company_name, None, installation.clock)
         publish(company.landing, excluded, installation.clock)
+    yield dg.MaterializeResult(asset_key=COMPANIES.name)
     yield dg.MaterializeResult(asset_key=EXCLUDED_ACCOUNTS.name, metadata={"excluded_accounts": len(excluded)})
 
 
@@ -142,7 +154,7 @@ def _warn(context: dg.AssetExecutionContext, unreadable: list[str]) -> None:
 @dg.multi_asset(
     name="read_views",
     specs=[
-        view_spec(OPEN_INVOICES, deps=[INVOICES.name, ACCOUNTS.name, EXCLUDED_ACCOUNTS.name]),
+        view_spec(OPEN_INVOICES, deps=[INVOICES.name, ACCOUNTS.name, EXCLUDED_ACCOUNTS.name, COMPANIES.name]),
         view_spec(ACCOUNT_BALANCES, deps=[OPEN_INVOICES.name, ACCOUNTS.name]),
         view_spec(AGED_BALANCE, deps=[OPEN_INVOICES.name]),
     ],

@@ -5,7 +5,8 @@ import sys
 import click
 
 from cli.output import company_option, json_option, print_json, stderr, stdout
-from resources.installation import Installation
+from pipelines.companies import mark_disconnected
+from resources.installation import USER_ERRORS, Installation
 from resources.oauth import revoke
 
 
@@ -21,6 +22,10 @@ def disconnect(*, yes: bool, company_id: int | None, as_json: bool) -> None:
         click.confirm(f"Disconnect {connection.company_name} (company {connection.company_id})?", abort=True, err=True)
     credential = installation.connections.disconnect(connection.company_id)
     revoked = credential is not None and revoke(installation.settings, credential)
+    try:
+        mark_disconnected(installation.warehouse, connection.company_id, installation.clock())
+    except USER_ERRORS as error:
+        stderr.print(f"Its rows could not be marked as no longer updated: {error}", style="yellow", soft_wrap=True)
     if as_json:
         print_json({"company_id": connection.company_id, "state": "disconnected", "revoked": revoked})
         return

@@ -305,7 +305,19 @@ EXCLUDED_ACCOUNTS = Table(
     replaced_by=("company_id",),
 )
 
-TABLES = (EXCLUDED_ACCOUNTS, ACCOUNTS, CONTACTS, INVOICES, CREDIT_NOTES, PAYMENTS)
+COMPANIES = Table(
+    "companies",
+    "The connected Pennylane companies, and whether their rows are still kept up to date",
+    ("company_id",),
+    (
+        _COMPANY,
+        Column("company_name", Type.TEXT, "Name of the company in Pennylane"),
+        Column("disconnected_at", Type.TIMESTAMP, "Since when its rows are no longer updated; null while connected"),
+        _SYNCED,
+    ),
+)
+
+TABLES = (COMPANIES, EXCLUDED_ACCOUNTS, ACCOUNTS, CONTACTS, INVOICES, CREDIT_NOTES, PAYMENTS)
 
 NOT_INVOICES = frozenset(
     {

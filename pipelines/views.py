@@ -40,7 +40,7 @@ OPEN_INVOICES = View(
         "company_id": "The Pennylane company",
         "account_id": "The account that is billed; null while none is set",
         "account_name": "Name of the account",
-        "synchronized": "False where the account is excluded: the row then stands as it was left",
+        "synchronized": "False where the account is excluded or the company disconnected: then as it was left",
         "invoice_id": "Pennylane's invoice id",
         "invoice_number": "Number printed on the invoice",
         "date": "Date of issue",
@@ -56,7 +56,8 @@ OPEN_INVOICES = View(
     },
     f"""
     SELECT
-        i.company_id, i.account_id, a.name AS account_name, x.account_id IS NULL AS synchronized,
+        i.company_id, i.account_id, a.name AS account_name,
+        x.account_id IS NULL AND c.disconnected_at IS NULL AS synchronized,
         i.invoice_id, i.invoice_number, i.date, i.deadline,
         COALESCE(i.deadline < {_TODAY}, FALSE) AS late,
         CAST(COALESCE(GREATEST({_TODAY} - i.deadline, 0), 0) AS INTEGER) AS days_late,
@@ -65,6 +66,7 @@ OPEN_INVOICES = View(
     FROM invoices i
     LEFT JOIN accounts a ON a.company_id = i.company_id AND a.account_id = i.account_id
     LEFT JOIN excluded_accounts x ON x.company_id = i.company_id AND x.account_id = i.account_id
+    LEFT JOIN companies c ON c.company_id = i.company_id
     WHERE NOT COALESCE(i.draft, FALSE) AND NOT COALESCE(i.paid, FALSE)
         AND COALESCE(i.status, '') NOT IN ('cancelled', 'archived', 'paid')
         AND COALESCE(i.remaining_amount_with_tax, i.amount) > 0
@@ -78,8 +80,8 @@ ACCOUNT_BALANCES = View(
         "company_id": "The Pennylane company",
         "account_id": "The account",
         "account_name": "Name of the account",
-        "synchronized": "False where the account is excluded: its rows then stand as they were left",
-        "excluded_at": "When the account was excluded; null where it is synchronized",
+        "synchronized": "False where the account is excluded or the company disconnected: then as it was left",
+        "excluded_at": "When the account was excluded; null where it is not",
         "open_invoices": "Number of invoices still to be paid",
         "late_invoices": "Number of those whose deadline is behind us",
         "outstanding": "Left to be paid, in euros",
@@ -89,7 +91,8 @@ ACCOUNT_BALANCES = View(
     },
     """
     SELECT
-        a.company_id, a.account_id, a.name AS account_name, x.account_id IS NULL AS synchronized, x.excluded_at,
+        a.company_id, a.account_id, a.name AS account_name,
+        x.account_id IS NULL AND c.disconnected_at IS NULL AS synchronized, x.excluded_at,
         COUNT(o.invoice_id) AS open_invoices,
         COUNT(CASE WHEN o.late THEN 1 END) AS late_invoices,
         COALESCE(SUM(COALESCE(o.remaining_amount_with_tax, o.amount)), 0) AS outstanding,
@@ -98,7 +101,8 @@ ACCOUNT_BALANCES = View(
     FROM accounts a
     LEFT JOIN open_invoices o ON o.company_id = a.company_id AND o.account_id = a.account_id
     LEFT JOIN excluded_accounts x ON x.company_id = a.company_id AND x.account_id = a.account_id
-    GROUP BY a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, a.synced_at
+    LEFT JOIN companies c ON c.company_id = a.company_id
+    GROUP BY a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, c.disconnected_at, a.synced_at
     """,
 )
 
@@ -114,7 +118,7 @@ AGED_BALANCE = View(
         "company_id": "The Pennylane company",
         "account_id": "The account; null for invoices without one",
         "account_name": "Name of the account",
-        "synchronized": "False where the account is excluded",
+        "synchronized": "False where the account is excluded or the company disconnected",
         "not_due": "Deadline not passed, or none",
         "late_1_to_30": "1 to 30 days late",
         "late_31_to_60": "31 to 60 days late",

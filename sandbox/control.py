@@ -65,8 +65,8 @@ class Control:
         scopes = tuple(str(scope) for scope in body.get("scopes", ALL_SCOPES))
         return {"token": self._sandbox.tokens.add_company_token(self._world(request).id, scopes)}
 
-    def revoke_tokens(self, _request: Request, _body: Json) -> Json:
-        self._sandbox.tokens.revoke_all()
+    def revoke_tokens(self, request: Request, _body: Json) -> Json:
+        self._sandbox.tokens.revoke_all(self._world(request).id)
         return {}
 
     def _world(self, request: Request) -> World:

@@ -125,6 +125,7 @@ class Tokens:
                 del self._refreshes[refresh_token]
                 self._grants.pop(refresh.access_token, None)
 
-    def revoke_all(self) -> None:
-        self._grants.clear()
-        self._refreshes.clear()
+    def revoke_all(self, company_id: int) -> None:
+        """No token of the company is good for anything any more."""
+        self._grants = {token: one for token, one in self._grants.items() if one.company_id != company_id}
+        self._refreshes = {token: one for token, one in self._refreshes.items() if one.company_id != company_id}

@@ -55,7 +55,7 @@ def test_each_option_of_connect_is_named() -> None:
 
     options = {option for parameter in connect.params for option in parameter.opts}
 
-    assert all(f"`{option}`" in README for option in options - {"--json"})
+    assert all(f"`{option}`" in README for option in options - {"--json", "--debug"})
 
 
 def test_each_setting_is_described() -> None:
