@@ -154,7 +154,9 @@ def _warn(context: dg.AssetExecutionContext, unreadable: list[str]) -> None:
 @dg.multi_asset(
     name="read_views",
     specs=[
-        view_spec(OPEN_INVOICES, deps=[INVOICES.name, ACCOUNTS.name, EXCLUDED_ACCOUNTS.name, COMPANIES.name]),
+        view_spec(
+            OPEN_INVOICES, deps=[INVOICES.name, PAYMENTS.name, ACCOUNTS.name, EXCLUDED_ACCOUNTS.name, COMPANIES.name]
+        ),
         view_spec(ACCOUNT_BALANCES, deps=[OPEN_INVOICES.name, ACCOUNTS.name]),
         view_spec(AGED_BALANCE, deps=[OPEN_INVOICES.name]),
     ],

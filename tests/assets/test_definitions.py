@@ -17,13 +17,14 @@ from resources.installation import Installation
 ROOT = Path(__file__).parents[2]
 
 UPSTREAM = {
+    "companies": set(),
     "excluded_accounts": set(),
     "accounts": {"excluded_accounts"},
     "invoices": {"excluded_accounts"},
     "credit_notes": {"excluded_accounts"},
     "contacts": {"accounts"},
     "payments": {"invoices"},
-    "open_invoices": {"invoices", "accounts", "excluded_accounts"},
+    "open_invoices": {"invoices", "payments", "accounts", "excluded_accounts", "companies"},
     "account_balances": {"open_invoices", "accounts"},
     "aged_balance": {"open_invoices"},
 }
@@ -36,7 +37,7 @@ def no_network(*_):
 
 socket.socket.connect = no_network
 import definitions
-assert len(definitions.defs.resolve_asset_graph().get_all_asset_keys()) == 9
+assert len(definitions.defs.resolve_asset_graph().get_all_asset_keys()) == 10
 """
 
 

@@ -50,7 +50,7 @@ def test_a_first_and_an_hourly_run_materialize_every_asset_with_counts_and_nothi
         first = metadata(side.run("initial_sync", company))
         control(sandbox, "POST", "changes/update_customer")
         hourly = metadata(side.run("hourly_sync", company))
-        assert len(first) == len(hourly) == 9
+        assert len(first) == len(hourly) == 10
         for key in first:
             latest = side.instance.get_latest_materialization_event(dg.AssetKey(key))
             assert latest is not None

@@ -102,7 +102,7 @@ def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behin
     company = sandbox.world.id
     with started(program) as server:
         seen = server.ask(_SEEN)
-        assert len(seen["assetNodes"]) == 9
+        assert len(seen["assetNodes"]) == 10
         assert all(node["partitionKeys"] == [str(company)] for node in seen["assetNodes"])
         (schedule,) = seen["schedulesOrError"]["results"]
         assert schedule == {"name": "hourly", "scheduleState": {"status": "RUNNING"}}
