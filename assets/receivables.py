@@ -13,7 +13,7 @@ from assets.partitions import company_of, connections
 from assets.run_lease import RunLease, owner
 from pipelines.companies import publish_company
 from pipelines.details import DetailsSync
-from pipelines.exclusions import publish, published
+from pipelines.exclusions import publish
 from pipelines.lists import ListsSync
 from pipelines.progress import Progress
 from pipelines.tables import (
@@ -49,6 +49,13 @@ def _company(context: dg.AssetExecutionContext, installation: Installation, leas
             yield company
     except USER_ERRORS as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
+
+
+def _published(installation: Installation, company: Company) -> frozenset[int]:
+    """The accounts left out, published: each step sees to it, since it may be run without those before it."""
+    excluded = installation.connections.excluded(company.id)
+    publish(company.landing, excluded, installation.clock)
+    return frozenset(excluded)
 
 
 class _Log:
@@ -89,9 +96,8 @@ def connection(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Publishes which accounts are left out; what is published when a run starts holds for all of it."""
     with _company(context, installation, run_lease) as company:
-        excluded = installation.connections.excluded(company.id)
         publish_company(company.landing, company.connection.company_name, None, installation.clock)
-        publish(company.landing, excluded, installation.clock)
+        excluded = _published(installation, company)
     yield dg.MaterializeResult(asset_key=COMPANIES.name)
     yield dg.MaterializeResult(asset_key=EXCLUDED_ACCOUNTS.name, metadata={"excluded_accounts": len(excluded)})
 
@@ -111,7 +117,8 @@ def lists(
     watch = _Log(context, installation)
     with _company(context, installation, run_lease) as company:
         installation.connections.activate(company.id)
-        sync = ListsSync(company.pennylane, company.landing, published(company.landing), installation.clock, watch)
+        excluded = _published(installation, company)
+        sync = ListsSync(company.pennylane, company.landing, excluded, installation.clock, watch)
         report = sync.run(full=config.full)
         _warn(context, report.unreadable)
         cursors = {f"cursor {path}": dg.TimestampMetadataValue(at.timestamp()) for path, at in report.cursors.items()}
@@ -134,6 +141,7 @@ def details(
     """Reads contacts and payments, one call per account or invoice: what changed, then the rest in rotation."""
     watch = _Log(context, installation)
     with _company(context, installation, run_lease) as company:
+        _published(installation, company)
         sync = DetailsSync(company.pennylane, company.landing, installation.clock, watch)
         report = sync.run(rotation_requests=installation.settings.pennylane_sync_detail_requests)
         _warn(context, report.unreadable)

@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.abandoned import end_abandoned
 from assets.jobs import hourly_sync
+from assets.partitions import connections
 from resources.connections import Connection
 from resources.installation import Installation
 
@@ -35,6 +36,10 @@ def hourly(
     if not known:
         yield dg.SkipReason("No company is connected yet: pennylane-sync connect")
         return
+    # They are registered when they are connected, but on that machine; the connections may be shared.
+    context.instance.add_dynamic_partitions(
+        str(connections.name), [str(connection.company_id) for connection in known if not connection.disconnected_at]
+    )
     at_work = {connection.company_id for connection in known if connection.lease}
     for run_id in end_abandoned(context.instance, at_work, installation.clock()):
         context.log.warning(f"Run {run_id} was marked as failed: its process ended without a word.")

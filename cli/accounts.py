@@ -1,11 +1,11 @@
 """`pennylane-sync accounts`, `exclude`, `include`: see the accounts, leave some out, take them in again."""
 
-import getpass
 from typing import Any
 
 import click
 
 from cli.output import company_option, json_option, print_json, print_table, shown, stderr, stdout
+from cli.user import user_name
 from pipelines.tables import DATASET
 from resources.connections import Connection
 from resources.exclusion_ids import MalformedIds, parse_account_ids
@@ -94,7 +94,7 @@ def exclude(*, account_ids: list[int], company_id: int | None, as_json: bool) ->
     installation = Installation()
     connection = installation.connections.find(company_id)
     company = connection.company_id
-    new = installation.connections.exclude(company, account_ids, getpass.getuser())
+    new = installation.connections.exclude(company, account_ids, user_name())
     known = _known(installation, connection)
     unknown = sorted(set(account_ids) - known) if known else []
     if as_json:
@@ -118,7 +118,7 @@ def include(*, account_ids: list[int], company_id: int | None, as_json: bool) ->
     """Synchronize excluded accounts again; the next sync catches up with all that happened meanwhile."""
     installation = Installation()
     company = installation.connections.find(company_id).company_id
-    ended = installation.connections.include(company, account_ids, getpass.getuser())
+    ended = installation.connections.include(company, account_ids, user_name())
     if as_json:
         print_json({"company_id": company, "included": ended})
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import click
 
 from cli.output import company_option, json_option, print_json, stderr, stdout
+from cli.user import user_name
 from pipelines.client import Pennylane
 from pipelines.errors import AuthorizationFailed
 from resources.connections import Connection, Kind
@@ -116,11 +117,11 @@ def store(installation: Installation, identified: Identified, excluded: list[int
     from cli.instance import register  # noqa: PLC0415 - Dagster takes seconds to import; errors above come at once
 
     company_id = identified.company_id
+    if excluded:  # first: a connection without its exclusions could be synced
+        installation.connections.exclude(company_id, excluded, user_name())
     connection = installation.connections.save(
         company_id, identified.company_name, identified.kind, identified.credential, identified.scopes
     )
-    if excluded:
-        installation.connections.exclude(company_id, excluded, getpass.getuser())
     register(installation.settings, company_id)
     return connection
 

@@ -55,8 +55,13 @@ def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[int]
         server_time = server_time or pennylane.server_time()
         events.update(page)
     until = max([cursor.until, *events.values(), *([server_time] if server_time else [])])
-    recent = frozenset(event for event, processed in events.items() if processed >= until - OVERLAP)
+    recent = frozenset(event for event, at in events.items() if until - OVERLAP <= at and not _may_recur(at, until))
     return {one for one, *_ in events.keys() - cursor.recent}, Cursor(until, recent)
+
+
+def _may_recur(at: datetime, until: datetime) -> bool:
+    """Whether a feed that counts in whole seconds may still tell the same of a record, in the second of our reading."""
+    return at.microsecond == 0 and at > until - timedelta(seconds=1)
 
 
 def _pages(pennylane: Pennylane, path: str, start: datetime) -> Iterator[dict[Event, datetime]]:

@@ -6,7 +6,7 @@ tell of something that the invoice's row cannot know yet, since it raised no eve
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,7 +66,7 @@ class DetailsSync:
         self._watch = watch
         self._report = DetailsReport()
         self._done = 0
-        self._outdated: dict[int, _Details] = {}
+        self._refreshed: set[int] = set()
 
     def run(self, *, rotation_requests: int) -> DetailsReport:
         """Read what changed or was never read, then the rest in rotation for at most `rotation_requests` requests.
@@ -81,7 +81,6 @@ class DetailsSync:
                 with self._landing.warehouse.session() as session:
                     chosen = rotation(session, self._landing.company_id, started, rotation_requests)
                 self._read(chosen, self._done + sum(due.requests for due in chosen), again=True)
-                self._refresh_outdated()
             except BaseException:
                 self._pennylane.stop()
                 raise
@@ -130,17 +129,19 @@ class DetailsSync:
                 rows[table].update((table.key_of(row), row) for row in held)
                 self._report.unreadable += keys.values()
             receipts = {details.due.parent_id: details for details in collected if details.due.what == "payments"}
-            outdated = invoices_outdated_by(
-                session, self._landing.company_id, {one: details.rows for one, details in receipts.items()}, again=again
-            )
-            self._outdated |= {one: receipts[one] for one in outdated}
+            payments = {one: details.rows for one, details in receipts.items()}
+            outdated = invoices_outdated_by(session, self._landing.company_id, payments, again=again) - self._refreshed
+        self._refresh(outdated)
+        # Bank transactions that were not asked for, as nothing had come in, are to be asked for now: no mark.
+        asked_again = {one for one in outdated if not receipts[one].due.received}
         self._landing.land({table: list(some.values()) for table, some in rows.items()}, replaced=parents)
         with self._landing.warehouse.session() as session, session.transaction():
             for table, ids in parents.items():
                 parent, mark = _MARKS[table]
                 session.execute(
                     f"UPDATE {DATASET}.{parent.name} SET {mark} = %s "
-                    f"WHERE company_id = {self._landing.company_id} AND {parent.id_column} IN ({id_list(ids)})",
+                    f"WHERE company_id = {self._landing.company_id} "
+                    f"AND {parent.id_column} IN ({id_list(set(ids) - asked_again if table is PAYMENTS else ids)})",
                     min(details.read_at for details in collected),
                 )
         self._report.contacts_of += len(parents.get(CONTACTS, []))
@@ -160,21 +161,19 @@ class DetailsSync:
                 rows[table.key_of(row)] = row
         return _Details(due, read_at, list(rows.values()), unreadable)
 
-    def _refresh_outdated(self) -> None:
-        """Read invoices again whose payments changed without an event: what is left to be paid may have changed too."""
-        if not self._outdated:
+    def _refresh(self, invoices: Collection[int]) -> None:
+        """Read invoices again whose payments changed without an event: what is left to be paid may have changed too.
+
+        Done before their payments land, and leaving these marked as to be read: a crash in between is made good.
+        """
+        if not invoices:
             return
         excluded = published(self._landing)
         reader = Reader(self._landing.company_id, excluded, self._clock)
-        for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, self._outdated, excluded=excluded):
-            for row in rows:
-                details = self._outdated[row["invoice_id"]]
-                # Bank transactions that were not asked for, as nothing had come in, are to be asked for now.
-                row["payments_synced_at"] = details.read_at if details.due.received else None
+        for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, invoices, excluded=excluded):
             self._landing.land({INVOICES: rows})
+        self._refreshed |= set(invoices)
         self._report.unreadable += reader.unreadable.values()
-        self._outdated = {}
-        self._read_new(self._clock())
 
     def _records(self, due: Due) -> Iterator[tuple[Table, Record, Row]]:
         if due.what == "contacts":

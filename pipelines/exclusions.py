@@ -20,7 +20,11 @@ def published(landing: Landing) -> frozenset[int]:
 
 def publish(landing: Landing, excluded: Mapping[int, datetime], clock: Clock) -> None:
     """Make the published exclusions these, accounts with the time since when; writes only if they differ."""
-    if published(landing) == excluded.keys():
+    with landing.warehouse.session() as session:
+        held = session.rows(
+            f"SELECT account_id, excluded_at FROM {DATASET}.excluded_accounts WHERE company_id = {landing.company_id}"
+        )
+    if dict(held) == dict(excluded):
         return
     now = clock()
     rows: list[Row] = [

@@ -3,7 +3,7 @@
 The views work lateness out for themselves; this keeps the stored status equal to Pennylane's as well.
 """
 
-from datetime import datetime, time
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from pipelines.tables import DATASET
@@ -13,18 +13,22 @@ PARIS = ZoneInfo("Europe/Paris")
 """French accounting: the day changes at midnight there (GUIDE: "Not documented")."""
 
 
+_OVER = "(deadline + INTERVAL '1 day' + INTERVAL '5 minutes') AT TIME ZONE 'UTC'"
+"""When the day of the deadline has ended by everyone's clock, Pennylane's in whole UTC days included."""
+
+
 def late_by_now(session: Session, company_id: int, now: datetime) -> set[int]:
-    """Invoices held as upcoming whose deadline is behind us and that were not read since this day began."""
-    today = now.astimezone(PARIS).date()
+    """Unpaid invoices whose deadline is behind us and that were not read since then, whatever their status was."""
     rows = session.rows(
         f"""
         SELECT invoice_id FROM {DATASET}.invoices
-        WHERE company_id = {company_id} AND status = 'upcoming' AND deadline < %s AND synced_at < %s
+        WHERE company_id = {company_id} AND deadline < %s AND synced_at < {_OVER}
+            AND NOT COALESCE(draft, FALSE) AND NOT COALESCE(paid, FALSE)
+            AND COALESCE(status, '') NOT IN ('late', 'cancelled', 'archived', 'paid')
             AND (account_id IS NULL OR account_id NOT IN (
                 SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}
             ))
         """,
-        today,
-        datetime.combine(today, time(), PARIS),
+        now.astimezone(PARIS).date(),
     )
     return {int(one) for (one,) in rows}

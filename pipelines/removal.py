@@ -48,6 +48,19 @@ def unlisted(
     return {int(one) for (one,) in rows}
 
 
+def without_account(
+    session: Session, company_id: int, table: Table, *, among: Collection[int] | None, listed_since: datetime
+) -> set[int]:
+    """Rows without an account, not read since `listed_since`; `among` limits them to these ids."""
+    limit = "" if among is None else f"AND {table.id_column} IN ({id_list(among)})"
+    rows = session.rows(
+        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"WHERE company_id = {company_id} AND account_id IS NULL AND synced_at < %s {limit}",
+        listed_since,
+    )
+    return {int(one) for (one,) in rows}
+
+
 def left_as_they_are(session: Session, company_id: int, table: Table, rows: Collection[Row]) -> set[int]:
     """The ids among `rows` that have no account any more, and that we hold as an excluded account's.
 

@@ -74,7 +74,12 @@ class Session:
         self._dialect = dialect
 
     def execute(self, sql: str, *parameters: Any) -> None:
-        self._cursor.execute(sql.replace("%s", self._dialect.placeholder), list(parameters))
+        try:
+            self._cursor.execute(sql.replace("%s", self._dialect.placeholder), list(parameters))
+        except (duckdb.Error, psycopg2.Error) as error:
+            raise WarehouseUnusable(
+                f"The warehouse refused: {_first_line(error)}. Nothing is lost; the next sync goes on from here."
+            ) from None
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         self.execute(sql, *parameters)
@@ -203,7 +208,7 @@ class DuckDBWarehouse(Warehouse):
             connection.execute(f"ATTACH '{quoted}' AS {_CATALOG}")
             return connection
         except duckdb.IOException as error:
-            if "lock" in str(error).lower():
+            if "conflicting lock" in str(error).lower() or "could not set lock" in str(error).lower():
                 raise _FileLocked(_holder(str(error))) from None
             raise WarehouseUnusable(f"{self.path} cannot be opened: {_first_line(error)}") from None
         except duckdb.Error as error:

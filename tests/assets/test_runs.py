@@ -176,3 +176,17 @@ def test_two_companies_are_synchronized_at_once_into_one_duckdb_file(synced: Pro
     assert synced.accounts(first.id) == {one.id for one in list(first.customers)[2:]}
     assert synced.accounts(second.id) == {one.id for one in second.customers}
     assert [one["ready"] for one in synced.status()] == [True, True]
+
+
+def test_materializing_the_lists_alone_leaves_out_what_is_excluded_by_then(
+    program: Program, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world
+    left_out = [customer.id for customer in company.customers][:2]
+    ids = ",".join(map(str, left_out))
+    program.done("connect", "--token-stdin", "--no-activate", "--exclude", ids, stdin=sandbox.token())
+    with dagster_side(program) as side:
+        lists = [dg.AssetKey(name) for name in ("accounts", "invoices", "credit_notes")]
+        assert side.run("hourly_sync", company.id, asset_selection=lists).success
+    assert program.accounts(company.id) == {one.id for one in company.customers} - set(left_out)
+    assert program.rows("SELECT count(*) FROM excluded_accounts") == [(2,)]

@@ -128,3 +128,15 @@ def test_a_run_that_is_silent_while_it_holds_the_lease_goes_on(side: DagsterSide
     run = side.instance.get_run_by_id(run_id)
     assert run is not None
     assert run.status == dg.DagsterRunStatus.STARTED
+
+
+def test_a_company_connected_on_another_machine_becomes_a_partition_by_itself(side: DagsterSide) -> None:
+    connect(side, A)
+    side.installation.connections.save(B, "Company B", "api_token", Credential("token"), [])
+    side.installation.connections.activate(B)
+    assert not side.instance.has_dynamic_partition("connections", str(B))
+
+    requests, _ = side.tick()
+
+    assert requests.keys() == {str(A), str(B)}
+    assert side.instance.has_dynamic_partition("connections", str(B))

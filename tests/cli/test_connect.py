@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from cli.user import user_name
 from resources.oauth import SCOPES
 from sandbox.server import SandboxServer
 from tests.program import Program, content, control
@@ -153,3 +154,13 @@ def test_without_an_app_registered_at_pennylane_connect_says_what_to_do_instead(
     said = program.with_settings(PENNYLANE_CLIENT_SECRET="").fails("connect")
     assert "PENNYLANE_CLIENT_ID and PENNYLANE_CLIENT_SECRET are not set." in said
     assert "pennylane-sync connect --token-stdin" in said
+
+
+def test_who_excludes_is_recorded_also_where_the_system_has_no_name_for_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert user_name() == f"user {os.getuid()}"

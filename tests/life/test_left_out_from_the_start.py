@@ -67,7 +67,7 @@ def test_nothing_of_it_reaches_the_disk_through_first_hourly_and_full_sync(
     invoice_ids = [str(one.id) for one in sandbox.world.invoices if one.customer_id == account]
     kept = next(one for one in sandbox.world.customers if one.id != account)
 
-    program.run("connect", "--token-stdin", "--exclude", str(account), stdin=sandbox.token())
+    assert program.run("connect", "--token-stdin", "--exclude", str(account), stdin=sandbox.token()).status == 0
     _change_something(sandbox, account)
     program.done("sync")
     program.done("sync", "--full")
@@ -81,7 +81,7 @@ def test_nothing_of_it_reaches_the_disk_through_first_hourly_and_full_sync(
 def test_pennylane_is_never_asked_for_it(program: Program, sandbox: SandboxServer) -> None:
     account = _mark(sandbox)
 
-    program.run("connect", "--token-stdin", "--exclude", str(account), stdin=sandbox.token())
+    assert program.run("connect", "--token-stdin", "--exclude", str(account), stdin=sandbox.token()).status == 0
     _change_something(sandbox, account)
     program.done("sync")
     program.done("sync", "--full")

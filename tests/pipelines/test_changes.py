@@ -220,3 +220,15 @@ def test_cursors_stay_where_they_are_when_loading_fails(company: Company, monkey
     assert company.differences() != []
     company.sync()
     assert company.differences() == []
+
+
+def test_a_change_in_the_very_second_of_our_reading_is_read_again_where_a_feed_counts_in_seconds() -> None:
+    at = datetime(2026, 9, 15, 8, 0, 5, tzinfo=UTC)
+    feed = FakePennylane(
+        lambda _, __: {"items": [_event(1, at)], "has_more": False, "next_cursor": None}, at + timedelta(seconds=0.5)
+    )
+
+    touched, cursor = read_feed(feed, "/changelogs/customer_invoices", Cursor(at - timedelta(hours=1)))
+    touched_again, _ = read_feed(feed, "/changelogs/customer_invoices", cursor)
+
+    assert touched == touched_again == {1}

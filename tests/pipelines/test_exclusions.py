@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sandbox import filters
 from sandbox.changes import customers, invoices, receipts
 from sandbox.records import Customer
 from tests.pipelines.company import HOUR, Company
@@ -160,3 +161,24 @@ def test_an_unknown_id_is_kept_and_harms_nobody(company: Company) -> None:
     with company.warehouse.session() as session:
         assert session.value("SELECT count(*) FROM receivables.excluded_accounts") == 0
     assert company.differences() == []
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["hourly", "full"])
+def test_an_invoice_without_account_stays_where_the_filter_of_exclusions_loses_it(
+    company: Company, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """What `not_in` does to a document without a customer is not documented; a database's would drop it."""
+    orphan = invoices.create_invoice(company.world, customer_id=None)["id"]
+    company.sync()
+    holds = filters._holds
+    monkeypatch.setattr(
+        filters,
+        "_holds",
+        lambda name, actual, wanted: (actual is not None or name != "not_in") and holds(name, actual, wanted),
+    )
+    company.excluded = {next(one.id for one in company.world.customers)}
+
+    invoices.update_invoice(company.world, id=orphan, label="still here")
+    company.sync(full=full)
+
+    assert held(company.warehouse, company.id)["invoices"][company.id, orphan]["label"] == "still here"
