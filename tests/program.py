@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -125,7 +126,13 @@ class Program:
         """A running command, whose output can be read."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         return subprocess.Popen(
-            [PROGRAM, *arguments], env=self.environment, cwd=self.home.parent, text=True, encoding="utf-8", **streams
+            [PROGRAM, *arguments],
+            env=self.environment,
+            cwd=self.home.parent,
+            text=True,
+            encoding="utf-8",
+            preexec_fn=_as_from_a_terminal,  # noqa: PLW1509 - it only sets a signal's handler
+            **streams,
         )
 
     def status(self) -> list[dict[str, Any]]:
@@ -142,6 +149,11 @@ class Program:
     def accounts(self, company_id: int) -> set[int]:
         found = self.rows("SELECT account_id FROM accounts WHERE company_id = ?", company_id)
         return {account for (account,) in found}
+
+
+def _as_from_a_terminal() -> None:
+    """Tests that run in a shell's background would hand on that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def one_line(ran: Ran) -> str:
