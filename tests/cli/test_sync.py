@@ -33,6 +33,7 @@ def syncing(program: Program, sandbox: SandboxServer) -> "subprocess.Popen[str]"
 
 def test_a_sync_brings_what_changed_and_tells_the_counts(synced: Program, sandbox: SandboxServer) -> None:
     new = change(sandbox, "create_customer")
+    control(sandbox, "POST", "clock", advance_seconds=60)
     tables = synced.done("sync", "--json").document["tables"]
     assert tables["accounts"]["mode"] == "incremental"
     assert (tables["accounts"]["rows_in"], tables["accounts"]["rows_added"]) == (1, 1)
