@@ -7,7 +7,7 @@ lately; rank 2, history. What was never read goes newest first, what was read be
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.tables import DATASET
 from pipelines.warehouse import Session
@@ -78,19 +78,25 @@ def _candidates(company_id: int) -> str:
     """
 
 
+def _from_candidates(
+    session: Session, company_id: int, now: datetime, query: str, *parameters: object
+) -> list[tuple[Any, ...]]:
+    lately = now - LATELY
+    return session.rows(f"{_candidates(company_id)} {query}", lately, lately, *parameters)
+
+
 def never_read(session: Session, company_id: int, now: datetime, limit: int) -> list[Due]:
     """At most `limit` of what was never read since it last changed, most important first."""
-    lately = now - LATELY
     return _due(
-        session.rows(
+        _from_candidates(
+            session,
+            company_id,
+            now,
             f"""
-            {_candidates(company_id)}
             SELECT what, parent_id, received FROM candidate
             WHERE last_read IS NULL
             ORDER BY rank, what, day DESC NULLS LAST, parent_id DESC LIMIT {limit}
             """,
-            lately,
-            lately,
         )
     )
 
@@ -110,15 +116,14 @@ def rotation(session: Session, company_id: int, now: datetime, requests: int) ->
 
 def pending(session: Session, company_id: int, now: datetime) -> Pending:
     """How much was never read since it last changed."""
-    lately = now - LATELY
-    rows = session.rows(
+    rows = _from_candidates(
+        session,
+        company_id,
+        now,
         f"""
-        {_candidates(company_id)}
         SELECT what, rank < {HISTORY}, count(*), sum(CASE WHEN received THEN 2 ELSE 1 END)
         FROM candidate WHERE last_read IS NULL GROUP BY what, rank < {HISTORY}
         """,
-        lately,
-        lately,
     )
     count = {what: sum(int(number) for of, _, number, _ in rows if of == what) for what in ("contacts", "payments")}
     return Pending(
@@ -132,17 +137,16 @@ def pending(session: Session, company_id: int, now: datetime) -> Pending:
 def _oldest(session: Session, company_id: int, now: datetime, limit: int, condition: str) -> list[Due]:
     if limit <= 0:
         return []
-    lately = now - LATELY
     return _due(
-        session.rows(
+        _from_candidates(
+            session,
+            company_id,
+            now,
             f"""
-            {_candidates(company_id)}
             SELECT what, parent_id, received FROM candidate
             WHERE last_read < %s AND {condition}
             ORDER BY last_read, rank, parent_id DESC LIMIT {limit}
             """,
-            lately,
-            lately,
             now,
         )
     )

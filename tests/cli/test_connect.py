@@ -5,10 +5,13 @@ import os
 import pty
 import signal
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
+from cli.connect import Identified, store
 from cli.user import user_name
+from resources.credential import Credential
 from resources.oauth import SCOPES
 from sandbox.server import SandboxServer
 from tests.program import Program, content, control
@@ -166,3 +169,16 @@ def test_who_excludes_is_recorded_also_where_the_system_has_no_name_for_the_user
 
     monkeypatch.setattr("getpass.getuser", nobody)
     assert user_name() == f"user {os.getuid()}"
+
+
+def test_exclusions_are_stored_before_the_connection_that_could_be_synced_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+    store_of_connections = SimpleNamespace(
+        exclude=lambda *_: done.append("exclusions"), save=lambda *_: done.append("connection")
+    )
+    monkeypatch.setattr("cli.instance.register", lambda *_: done.append("partition"))
+    installation = SimpleNamespace(connections=store_of_connections, settings=None)
+    store(installation, Identified(1, "A", "api_token", Credential("token"), []), [5])  # type: ignore[arg-type]
+    assert done == ["exclusions", "connection", "partition"]
