@@ -5,7 +5,7 @@ a payment's own status raise no event (GUIDE: "Changes"); the rotation of `detai
 events: a feed is read again from OVERLAP before the cursor, and events seen in that stretch are skipped.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,11 @@ from typing import Any
 
 from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer, PennylaneRefused
-from pipelines.filters import batches, condition, encoded
+from pipelines.filters import Condition, batches, condition, encoded
 from pipelines.kinds import ACCOUNT, Kind, Reader
 from pipelines.listing import PAGE, list_items
 from pipelines.prefetch import completed
-from pipelines.records import Row
+from pipelines.records import Record, Row
 
 EVENTS_PER_PAGE = 1000
 OVERLAP = timedelta(minutes=5)
@@ -47,8 +47,8 @@ class Cursor:
         return cls(datetime.fromisoformat(state["until"]), recent)
 
 
-def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[int], Cursor]:
-    """The ids of records touched since the cursor, and the cursor after them. Raises CursorTooOld."""
+def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[Event], Cursor]:
+    """What happened since the cursor, and the cursor after it. Raises CursorTooOld."""
     events: dict[Event, datetime] = {}
     server_time: datetime | None = None
     for page in _pages(pennylane, path, cursor.until - OVERLAP):
@@ -56,7 +56,12 @@ def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[int]
         events.update(page)
     until = max([cursor.until, *events.values(), *([server_time] if server_time else [])])
     recent = frozenset(event for event, at in events.items() if until - OVERLAP <= at and not _may_recur(at, until))
-    return {one for one, *_ in events.keys() - cursor.recent}, Cursor(until, recent)
+    return events.keys() - cursor.recent, Cursor(until, recent)
+
+
+def touched(events: Iterable[Event], operation: str | None = None) -> set[int]:
+    """The ids of the records that the events are about; only of those of one operation, where it is given."""
+    return {one for one, _, what in events if operation in (None, what)}
 
 
 def _may_recur(at: datetime, until: datetime) -> bool:
@@ -133,18 +138,30 @@ def fetch(
     An id without a row is none of ours any more: deleted, of another kind, or an excluded account's.
     """
     wanted = set(ids) - excluded if kind is ACCOUNT else set(ids)
-    conditions = kind.conditions if kind is ACCOUNT else kind.leaving_out(excluded)[0][1]
+    alternatives = [kind.conditions] if kind is ACCOUNT else [one for _, one in kind.leaving_out(excluded)]
 
     def read(batch: tuple[int, ...]) -> tuple[set[int], list[Row]]:
         reader.forget(kind, batch)
-        answer = pennylane.get(
-            kind.path, {"limit": PAGE, "sort": "id", **encoded([*conditions, condition("id", "in", batch)])}
-        )
-        records = list_items(answer, kind.path)
-        ids = {record["id"] for record in records}
-        if answer.get("has_more") or len(ids) < len(records) or not ids <= set(batch):
-            raise BrokenAnswer(f"Pennylane sent other records of {kind.path} than asked for; the next sync asks again.")
-        return set(batch), reader.rows(kind, records)
+        records: dict[int, Record] = {}
+        for conditions in alternatives:
+            sought = [one for one in batch if one not in records]
+            if sought:
+                records |= _with_ids(pennylane, kind, conditions, sought)
+        return set(batch), reader.rows(kind, records.values())
 
     tasks = (tuple(batch) for batch in batches(wanted))
     return completed(executor, read, tasks, in_flight=WORKERS)
+
+
+def _with_ids(
+    pennylane: Pennylane, kind: Kind, conditions: Sequence[Condition], ids: Sequence[int]
+) -> dict[int, Record]:
+    """Those of at most a page of records that meet the conditions, by id."""
+    answer = pennylane.get(
+        kind.path, {"limit": PAGE, "sort": "id", **encoded([*conditions, condition("id", "in", ids)])}
+    )
+    records = list_items(answer, kind.path)
+    found = {record["id"]: record for record in records}
+    if answer.get("has_more") or len(found) < len(records) or not found.keys() <= set(ids):
+        raise BrokenAnswer(f"Pennylane sent other records of {kind.path} than asked for; the next sync asks again.")
+    return found

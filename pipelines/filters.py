@@ -16,8 +16,10 @@ Condition = dict[str, Any]
 BATCH = 100
 """Ids asked for in one request; a page holds no more."""
 
-EXCLUDED_PER_REQUEST = 250
-"""Excluded ids that fit beside a batch of ids: at most 19 digits and an encoded comma each, 8 KB in all."""
+_EXCLUDED_CHARACTERS = 5_000
+"""What excluded ids may take of an address, where a batch of ids with 19 digits each must fit beside them."""
+
+_ENCODED_COMMA = len("%2C")
 
 
 def condition(field: str, operator: str, value: Any) -> Condition:
@@ -42,18 +44,31 @@ def within(field: str, ids: Range) -> list[Condition]:
 def without(field: str, excluded: Iterable[int]) -> list[tuple[Range, list[Condition]]]:
     """Leaves `excluded` out: pairs of a range of `field` and the conditions that hold in it, covering all ids.
 
-    One pair with at most one condition as long as the exclusions fit in an address; else the ids are cut into
-    ranges that hold few enough of them each.
+    One pair with at most one condition as long as the exclusions fit in an address (some 400 ids of Pennylane's usual
+    length); else the ids are cut into ranges that hold few enough of them each.
     """
-    ordered = sorted(excluded)
-    if not ordered:
+    chunks = list(_fitting(excluded))
+    if not chunks:
         return [(ALL_IDS, [])]
-    chunks = [ordered[at : at + EXCLUDED_PER_REQUEST] for at in range(0, len(ordered), EXCLUDED_PER_REQUEST)]
     bounds = [0, *(chunk[0] for chunk in chunks[1:]), END]
     return [
         (Range(low, high), [condition(field, "not_in", chunk)])
         for (low, high), chunk in zip(pairwise(bounds), chunks, strict=True)
     ]
+
+
+def _fitting(ids: Iterable[int]) -> Iterator[list[int]]:
+    """`ids`, sorted, in lists that fit in an address."""
+    chunk: list[int] = []
+    room = _EXCLUDED_CHARACTERS
+    for one in sorted(ids):
+        room -= len(str(one)) + _ENCODED_COMMA
+        if room < 0:
+            yield chunk
+            chunk, room = [], _EXCLUDED_CHARACTERS - len(str(one)) - _ENCODED_COMMA
+        chunk.append(one)
+    if chunk:
+        yield chunk
 
 
 def batches(ids: Iterable[int], size: int = BATCH) -> Iterator[list[int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipelines.filters import EXCLUDED_PER_REQUEST, Condition, condition, without
+from pipelines.filters import Condition, condition, within, without
 from pipelines.ranges import ALL_IDS, Range
 from pipelines.records import Record, Row, UnreadableRecord, to_row
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, INVOICES, NOT_INVOICES, Table
@@ -23,14 +23,15 @@ class Kind:
     def leaving_out(self, excluded: Iterable[int]) -> list[tuple[Range, list[Condition]]]:
         """Ranges of the records' ids, covering all of them, with conditions that leave the excluded accounts out.
 
-        Accounts are left out whatever their number. The other lists are asked to leave out as many as fit in an
-        address, and the Reader drops the rest: ranges of accounts would also lose the documents without an account.
+        More exclusions than fit in an address make several ranges of accounts. These do not hold the documents without
+        an account: they come in once they have one.
         """
         if self.table is ACCOUNTS:
             return [(ids, [*self.conditions, *conditions]) for ids, conditions in without("id", excluded)]
-        first = sorted(excluded)[:EXCLUDED_PER_REQUEST]
-        unwanted = [condition("customer_id", "not_in", first)] if first else []
-        return [(ALL_IDS, [*self.conditions, *unwanted])]
+        return [
+            (ALL_IDS, [*self.conditions, *within("customer_id", accounts), *conditions])
+            for accounts, conditions in without("customer_id", excluded)
+        ]
 
     def row(self, record: Record, company_id: int, synced_at: datetime) -> Row | None:
         """The record's row; None for documents that stand in the list and are no invoices."""

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.errors import WarehouseUnusable
 from pipelines.records import Row
-from pipelines.removal import left_as_they_are
+from pipelines.removal import excluded_before
 from pipelines.source import SOURCE, pennylane
 from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
@@ -34,8 +35,11 @@ PIECE_SECONDS = 30.0
 
 
 class Landing:
-    """One company's way into the warehouse. `state` is what the last landed package committed,
-    `tally` counts what landing changed."""
+    """One company's way into the warehouse.
+
+    `state` is what the last landed package committed, `tally` counts what landing changed. A document without an
+    account that is older than `known_until` and not here was an excluded account's, and does not land.
+    """
 
     def __init__(
         self, warehouse: Warehouse, company_id: int, work_dir: Path, before_load: Callable[[], None] | None = None
@@ -44,6 +48,7 @@ class Landing:
         self.company_id = company_id
         self.state: State = {}
         self.tally: defaultdict[Table, Tally] = defaultdict(Tally)
+        self.known_until: datetime | None = None
         self._work_dir = work_dir / str(company_id)
         self._before_load = before_load or (lambda: None)
 
@@ -83,8 +88,8 @@ class Landing:
         self._before_load()
         with self.warehouse.session() as session:
             for table in present.keys() & {INVOICES, CREDIT_NOTES}:
-                stay = left_as_they_are(session, self.company_id, table, present[table])
-                present[table] = [row for row in present[table] if row[table.id_column] not in stay]
+                theirs = excluded_before(session, self.company_id, table, present[table], self.known_until)
+                present[table] = [row for row in present[table] if row[table.id_column] not in theirs]
             for table in {*present, *replaced}:
                 table_rows = present.get(table, [])
                 self.tally[table] += compare(session, self.company_id, table, table_rows, replaced.get(table))

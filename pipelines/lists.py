@@ -1,12 +1,13 @@
 """Accounts, invoices and credit notes: the first or full listing, then the change feeds."""
 
+import contextlib
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.changes import Cursor, CursorTooOld, fetch, read_feed
+from pipelines.changes import Cursor, CursorTooOld, Event, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
@@ -23,6 +24,11 @@ from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
 _PAGES_AHEAD = 200
+
+_CLOCKS_APART = timedelta(minutes=10)
+"""Our clock and Pennylane's."""
+_LATE_EVENTS = timedelta(hours=1)
+"""By how much a document's first event may come later than the document."""
 
 RESUMABLE = timedelta(weeks=3)
 """How old an interrupted listing may be to go on with it: the feeds keep what happened since it began for four."""
@@ -59,7 +65,10 @@ class ListsSync:
         self._reader.restore(state.get("unreadable", {}))
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
-                if "cursors" not in state or full:
+                if "cursors" not in state:
+                    self._list_everything()
+                elif full:
+                    self._follow_before_listing()
                     self._list_everything()
                 try:
                     self._follow()
@@ -82,6 +91,8 @@ class ListsSync:
     def _list_everything(self) -> None:
         """List all; goes on with a listing that was interrupted, unless it is old or left other accounts out."""
         self._report.mode = "full" if "cursors" in self._landing.state else "first"
+        if self._excluded and self._report.mode == "full":
+            self._landing.known_until = self._clock() + _CLOCKS_APART
         listing = self._landing.state.get("listing")
         if listing and (
             frozenset(listing["excluded"]) != self._excluded
@@ -172,20 +183,38 @@ class ListsSync:
     def _follow(self) -> None:
         state = self._landing.state
         cursors = {path: Cursor.from_state(one) for path, one in state["cursors"].items()}
-        touched: dict[str, set[int]] = {}
+        events: dict[str, set[Event]] = {}
         following: dict[str, Cursor] = {}
         feeds = {path: self._executor.submit(read_feed, self._pennylane, path, one) for path, one in cursors.items()}
         for path, feed in feeds.items():
-            touched[path], following[path] = feed.result()
+            events[path], following[path] = feed.result()
+        self._landing.known_until = self._known_until(cursors, events)
         pieces = Pieces(self._landing)
         with self._landing.warehouse.session() as session:
             late = late_by_now(session, self._landing.company_id, self._clock())
         for kind in KINDS:
-            ids = touched[kind.changelog] | self._reader.unreadable_ids(kind.table)
+            ids = touched(events[kind.changelog]) | self._reader.unreadable_ids(kind.table)
             self._fetch(kind, ids | late if kind is INVOICE else ids, pieces)
         self._catch_up(set(state["excluded"]) - self._excluded, pieces)
         pieces.land(self._state(following))
         self._report.cursors = {path: cursor.until for path, cursor in following.items()}
+
+    def _known_until(self, cursors: Mapping[str, Cursor], events: Mapping[str, Collection[Event]]) -> datetime | None:
+        """Until when a document without an account, if it is nobody else's, would have been seen.
+
+        None of them are let in where an excluded account was just deleted: they may be its own.
+        """
+        if not self._excluded:
+            return None
+        if self._excluded & touched(events[ACCOUNT.changelog], "delete"):
+            return self._clock() + _CLOCKS_APART
+        return cursors[INVOICE.changelog].until - _LATE_EVENTS
+
+    def _follow_before_listing(self) -> None:
+        """What came since the last sync is told apart from what was kept from us, which a listing cannot do."""
+        if self._excluded:
+            with contextlib.suppress(CursorTooOld):
+                self._follow()
 
     def _follow_just_listed(self) -> None:
         try:

@@ -61,19 +61,30 @@ def without_account(
     return {int(one) for (one,) in rows}
 
 
-def left_as_they_are(session: Session, company_id: int, table: Table, rows: Collection[Row]) -> set[int]:
-    """The ids among `rows` that have no account any more, and that we hold as an excluded account's.
+def excluded_before(
+    session: Session, company_id: int, table: Table, rows: Collection[Row], known_until: datetime | None
+) -> set[int]:
+    """The ids among `rows` without an account that were an excluded account's: what we hold or not of them stays so.
 
-    Pennylane takes the account from its documents when it is deleted there; what we hold of an excluded one stays.
+    Pennylane takes the account from its documents when it is deleted there. Those that we hold as an excluded account's
+    are its own, and so are those that we do not hold, although they were there at `known_until`.
     """
-    orphans = [row[table.id_column] for row in rows if row["account_id"] is None]
+    orphans = {row[table.id_column]: row for row in rows if row["account_id"] is None}
     if not orphans:
         return set()
-    held = session.rows(
-        f"SELECT {table.id_column} FROM {DATASET}.{table.name} WHERE company_id = {company_id} "
-        f"AND {table.id_column} IN ({id_list(orphans)}) AND account_id IN ({_excluded(company_id)})"
+    held = dict(
+        session.rows(
+            f"SELECT {table.id_column}, account_id IN ({_excluded(company_id)}) FROM {DATASET}.{table.name} "
+            f"WHERE company_id = {company_id} AND {table.id_column} IN ({id_list(orphans)})"
+        )
     )
-    return {int(one) for (one,) in held}
+    if known_until is None:
+        return {one for one, theirs in held.items() if theirs}
+    return {
+        one
+        for one, row in orphans.items()
+        if (held[one] if one in held else row["created_at"] is None or row["created_at"] < known_until)
+    }
 
 
 def _excluded(company_id: int) -> str:

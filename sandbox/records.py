@@ -74,7 +74,10 @@ class Payment:
 
 @dataclass(slots=True)
 class Invoice:
-    """A document of the invoice list. `matches` are (transaction id, euro cents of it that settle this invoice)."""
+    """A document of the invoice list. `matches` are (transaction id, euro cents of it that settle this invoice).
+
+    `former_customer_id` is whose it was before it had none; the API never tells.
+    """
 
     id: int
     kind: str
@@ -100,6 +103,7 @@ class Invoice:
     matches: tuple[tuple[int, int], ...] = ()
     payments: tuple[Payment, ...] = ()
     extra: dict[str, Any] | None = None
+    former_customer_id: int | None = None
 
     @property
     def settles(self) -> bool:

@@ -12,6 +12,7 @@ from sandbox.world import World
 def true_state(world: World, base_url: str) -> dict[str, Any]:
     """Every record exactly as the API gives it (invoices also say whether they are credit notes).
 
+    `former_customers` tells whose the invoices were that may have none any more, which the API does not.
     Invoices and customers with nothing beneath them have no entry under contacts, payments, matched_transactions.
     """
     with world.lock:
@@ -30,6 +31,9 @@ def true_state(world: World, base_url: str) -> dict[str, Any]:
                 invoice_record(invoice, base_url, today) | {"credit_note": is_credit_note(invoice)}
                 for invoice in invoices
             ],
+            "former_customers": {
+                str(invoice.id): invoice.former_customer_id for invoice in invoices if invoice.former_customer_id
+            },
             "payments": {
                 str(invoice.id): [payment_record(payment) for payment in payments]
                 for invoice in invoices

@@ -46,7 +46,7 @@ def delete_customer(world: World, *, id: int | None = None) -> dict[str, Any]:
         now = world.clock.microseconds()
         orphans = [invoice for invoice in world.invoices if invoice.customer_id == customer.id]
         for invoice in orphans:
-            invoice.customer_id = None
+            invoice.customer_id, invoice.former_customer_id = None, customer.id
             world.invoice_changed(invoice, "update", now)
         for transaction in world.transactions:
             if transaction.customer_id == customer.id:

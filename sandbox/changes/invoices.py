@@ -90,6 +90,8 @@ def move_invoice(
         for _ in range(20):
             if customer_id == "any" and customer is not None and customer.id == invoice.customer_id:
                 customer = pick_customer(world, None)
+        if customer is None:
+            invoice.former_customer_id = invoice.customer_id or invoice.former_customer_id
         invoice.customer_id = None if customer is None else customer.id
         return _changed(world, invoice) | {"customer_id": invoice.customer_id}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.changes import EVENTS_PER_PAGE, OVERLAP, Cursor, CursorTooOld, read_feed
+from pipelines.changes import EVENTS_PER_PAGE, OVERLAP, Cursor, CursorTooOld, read_feed, touched
 from pipelines.errors import BrokenAnswer, PennylaneRefused
 from pipelines.landing import Landing
 from sandbox.changes import customers, invoices
@@ -54,8 +54,8 @@ def _millisecond(number: int) -> datetime:
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 3500])
 def test_all_events_are_read(count: int) -> None:
-    ids, cursor = read_feed(_feed([_event(one, _millisecond(one)) for one in range(count)]), FEED, START)
-    assert ids == set(range(count))
+    events_read, cursor = read_feed(_feed([_event(one, _millisecond(one)) for one in range(count)]), FEED, START)
+    assert touched(events_read) == set(range(count))
     assert cursor.until >= T0
 
 
@@ -65,34 +65,34 @@ def test_events_of_one_instant_across_a_page_boundary_are_all_read(before: int, 
     events = [_event(one, _millisecond(one)) for one in range(before)]
     events += [_event(10_000 + one, _millisecond(before)) for one in range(together)]
     events += [_event(90_000 + one, _millisecond(before + 1 + one)) for one in range(700)]
-    ids, _ = read_feed(_feed(events), FEED, START)
-    assert ids == {one["id"] for one in events}
+    events_read, _ = read_feed(_feed(events), FEED, START)
+    assert touched(events_read) == {one["id"] for one in events}
 
 
 def test_a_cursor_that_skips_the_rest_of_an_instant_loses_nothing() -> None:
     events = [_event(one, _millisecond(one)) for one in range(995)]
     events += [_event(10_000 + one, _millisecond(995)) for one in range(10)]
     events += [_event(20_000 + one, _millisecond(996 + one)) for one in range(10)]
-    ids, _ = read_feed(_feed(events, bare_cursor=True), FEED, START)
-    assert ids == {one["id"] for one in events}
+    events_read, _ = read_feed(_feed(events, bare_cursor=True), FEED, START)
+    assert touched(events_read) == {one["id"] for one in events}
 
 
 def test_an_event_that_comes_late_within_the_overlap_is_read() -> None:
     events = [_event(1, T0 - timedelta(minutes=1))]
     _, cursor = read_feed(_feed(events), FEED, START)
     late = [*events, _event(2, cursor.until - OVERLAP + timedelta(seconds=1))]
-    ids, after = read_feed(_feed(late), FEED, cursor)
-    assert ids == {2}
-    ids, _ = read_feed(_feed(late), FEED, after)
-    assert ids == set()
+    events_read, after = read_feed(_feed(late), FEED, cursor)
+    assert touched(events_read) == {2}
+    events_read, _ = read_feed(_feed(late), FEED, after)
+    assert touched(events_read) == set()
 
 
 def test_a_second_kind_of_event_at_the_same_instant_is_another_event() -> None:
     just_now = T0 + timedelta(minutes=58)
     first = [_event(1, just_now, "insert")]
     _, cursor = read_feed(_feed(first), FEED, START)
-    ids, _ = read_feed(_feed([*first, _event(1, just_now, "delete")]), FEED, cursor)
-    assert ids == {1}
+    events_read, _ = read_feed(_feed([*first, _event(1, just_now, "delete")]), FEED, cursor)
+    assert touched(events_read) == {1}
 
 
 def test_a_cursor_survives_the_warehouse() -> None:
@@ -228,7 +228,7 @@ def test_a_change_in_the_very_second_of_our_reading_is_read_again_where_a_feed_c
         lambda _, __: {"items": [_event(1, at)], "has_more": False, "next_cursor": None}, at + timedelta(seconds=0.5)
     )
 
-    touched, cursor = read_feed(feed, "/changelogs/customer_invoices", Cursor(at - timedelta(hours=1)))
-    touched_again, _ = read_feed(feed, "/changelogs/customer_invoices", cursor)
+    first, cursor = read_feed(feed, "/changelogs/customer_invoices", Cursor(at - timedelta(hours=1)))
+    again, _ = read_feed(feed, "/changelogs/customer_invoices", cursor)
 
-    assert touched == touched_again == {1}
+    assert touched(first) == touched(again) == {1}

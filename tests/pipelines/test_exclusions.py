@@ -78,6 +78,40 @@ def test_an_excluded_account_deleted_at_pennylane_stays_with_all_that_is_its_own
         assert _rows_of(synced, account) == before
 
 
+@pytest.mark.parametrize("full", [False, True], ids=["hourly", "full"])
+@pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR], ids=["an hour", "40 days"])
+def test_what_was_never_let_in_stays_out_when_its_account_is_deleted_at_pennylane(
+    company: Company, full: bool, gap: float
+) -> None:
+    """Its documents have no account from then on: nothing of Pennylane's tells any more whose they were."""
+    account = _busy(company).id
+    company.excluded = {account}
+    company.sync()
+    just_made = invoices.create_invoice(company.world, customer_id=account)["id"]
+    kept_out = {one.id for one in company.world.invoices if one.customer_id == account}
+    customers.delete_customer(company.world, id=account)
+
+    company.sync(full=full, after=gap)
+    invoices.update_invoice(company.world, id=just_made, label="and later")
+    company.sync()
+    company.sync(full=True)
+
+    rows = company.held()
+    assert len(kept_out) > 5
+    assert not kept_out & {key[1] for table in ("invoices", "credit_notes", "payments") for key in rows[table]}
+    assert company.differences() == []
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["hourly", "full"])
+def test_a_new_invoice_without_account_comes_in_while_others_are_left_out(company: Company, full: bool) -> None:
+    company.excluded = {_busy(company).id}
+    company.sync()
+    orphan = invoices.create_invoice(company.world, customer_id=None)["id"]
+    company.sync(full=full)
+    assert (company.id, orphan) in company.held()["invoices"]
+    assert company.differences() == []
+
+
 @pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR])
 def test_an_account_included_again_is_caught_up_wholly(synced: Company, gap: float) -> None:
     account = _busy(synced).id

@@ -1,5 +1,6 @@
 """How many requests a sync makes: every one of them costs a fifth of a second of the limit."""
 
+import re
 from urllib.parse import urlencode
 
 import pytest
@@ -158,21 +159,33 @@ def test_nothing_is_asked_about_excluded_accounts(company: Company) -> None:
     assert not company.requests["served"].keys() & {str(one) for one in company.excluded}
 
 
-def test_thousands_of_exclusions_are_left_out_and_nobody_else(make_company: MakeCompany) -> None:
+def test_thousands_of_exclusions_are_not_even_asked_for_and_nobody_else_is_left_out(make_company: MakeCompany) -> None:
+    """Beyond what fits in an address, documents without an account stay out until they have one (README)."""
     company = make_company(3050, 700)
-    ids = [one.id for one in company.world.customers]
+    world = company.world
+    ids = [one.id for one in world.customers]
     company.excluded = set(ids[20:3020])
+    orphans = {one.id for one in world.invoices if one.customer_id is None}
+    assert orphans
     company.sync()
-    assert company.differences() == []
+    assert {int(re.findall(r"\d+", line)[1]) for line in company.differences()} <= orphans
     assert company.requests["by_status"].keys() == {"200"}
-    accounts = [one for one in company.world.customers if one.id in company.excluded]
-    assert len(accounts) == 3000
-    assert company.requests["total"] < 700 / 100 + 3000 / 250 + 6 + 2 + 2 * 700 + 50
-    for one in [one.id for one in company.world.invoices][-30:]:
-        invoices.update_invoice(company.world, id=one)
-    customers.update_customer(company.world, id=ids[30])
+    assert not company.requests["served"].keys() & {str(one) for one in company.excluded}
+    ranges = len(ACCOUNT.leaving_out(company.excluded))
+    owned = [one for one in world.invoices if one.customer_id and one.customer_id not in company.excluded]
+    assert company.requests["total"] <= 2 + 3 * ranges + len(owned) / 100 + 50 + 2 * len(owned)
+
+    for one in list(world.invoices)[-30:]:
+        invoices.update_invoice(world, id=one.id)
+    customers.update_customer(world, id=ids[30])
+    found = [one for one in world.invoices if one.id in orphans and one.settles]
+    for invoice in found:
+        invoices.move_invoice(world, id=invoice.id, customer_id=ids[0])
+    company.forget_requests()
     company.sync(after=60)
-    assert company.differences() == []
+    assert found
+    assert {int(re.findall(r"\d+", line)[1]) for line in company.differences()} <= orphans - {one.id for one in found}
+    assert not company.requests["served"].keys() & {str(one) for one in company.excluded}
 
 
 def test_no_address_comes_near_what_proxies_refuse() -> None:

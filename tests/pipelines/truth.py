@@ -34,7 +34,8 @@ def expected(world: World, base_url: str, excluded: Collection[int] = ()) -> dic
     documents = [
         one
         for one in state["customer_invoices"]
-        if _id(one, "customer") not in excluded and one["status"] not in OTHER_DOCUMENTS
+        if (_id(one, "customer") or state["former_customers"].get(str(one["id"]))) not in excluded
+        and one["status"] not in OTHER_DOCUMENTS
     ]
     contacts = [
         _contact(one, account["account_id"])
