@@ -51,11 +51,13 @@ def _company(context: dg.AssetExecutionContext, installation: Installation, leas
         raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
-def _published(installation: Installation, company: Company) -> frozenset[int]:
-    """The accounts left out, published: each step sees to it, since it may be run without those before it."""
-    excluded = installation.connections.excluded(company.id)
-    publish(company.landing, excluded, installation.clock)
-    return frozenset(excluded)
+def _published(installation: Installation, company: Company, lease: RunLease) -> frozenset[int]:
+    """The accounts left out, published by the run's first step, whichever that is; they hold for all of it."""
+    if lease.excluded is None:
+        excluded = installation.connections.excluded(company.id)
+        publish(company.landing, excluded, installation.clock)
+        lease.excluded = frozenset(excluded)
+    return lease.excluded
 
 
 class _Log:
@@ -97,7 +99,7 @@ def connection(
     """Publishes which accounts are left out; what is published when a run starts holds for all of it."""
     with _company(context, installation, run_lease) as company:
         publish_company(company.landing, company.connection.company_name, None, installation.clock)
-        excluded = _published(installation, company)
+        excluded = _published(installation, company, run_lease)
     yield dg.MaterializeResult(asset_key=COMPANIES.name)
     yield dg.MaterializeResult(asset_key=EXCLUDED_ACCOUNTS.name, metadata={"excluded_accounts": len(excluded)})
 
@@ -117,7 +119,7 @@ def lists(
     watch = _Log(context, installation)
     with _company(context, installation, run_lease) as company:
         installation.connections.activate(company.id)
-        excluded = _published(installation, company)
+        excluded = _published(installation, company, run_lease)
         sync = ListsSync(company.pennylane, company.landing, excluded, installation.clock, watch)
         report = sync.run(full=config.full)
         _warn(context, report.unreadable)
@@ -141,7 +143,7 @@ def details(
     """Reads contacts and payments, one call per account or invoice: what changed, then the rest in rotation."""
     watch = _Log(context, installation)
     with _company(context, installation, run_lease) as company:
-        _published(installation, company)
+        _published(installation, company, run_lease)
         sync = DetailsSync(company.pennylane, company.landing, installation.clock, watch)
         report = sync.run(rotation_requests=installation.settings.pennylane_sync_detail_requests)
         _warn(context, report.unreadable)

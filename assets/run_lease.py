@@ -1,4 +1,4 @@
-"""The company's lease over a whole run: between two of its steps nobody else comes in."""
+"""What holds for a whole run: the company's lease, so that nobody comes in between its steps, and who is left out."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,9 +14,13 @@ def owner(run_id: str) -> str:
 
 
 class RunLease:
-    """Taken by the first step that asks, given back when the run ends."""
+    """Taken by the first step that asks, given back when the run ends.
+
+    `excluded` are the accounts left out of this run, once a step has published them: later ones are the next run's.
+    """
 
     def __init__(self, until_the_run_ends: ExitStack) -> None:
+        self.excluded: frozenset[int] | None = None
         self._until_the_run_ends = until_the_run_ends
         self._held = False
 

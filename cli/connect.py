@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from cli.output import company_option, json_option, print_json, stderr, stdout
+from cli.output import company_option, counted, json_option, print_json, stderr, stdout
 from cli.user import user_name
 from pipelines.client import Pennylane
 from pipelines.errors import AuthorizationFailed
@@ -75,7 +75,7 @@ def connect(
     company, name = connection.company_id, connection.company_name
     left_out = len(installation.connections.excluded(company))
     if not as_json:
-        stdout.print(f"Connected: {name} (company {company}), {left_out} accounts left out.", markup=False)
+        stdout.print(f"Connected: {name} (company {company}), {counted(left_out, 'account')} left out.", markup=False)
     if not (no_activate or connection.activated_at):
         from cli.sync import run_first_sync  # noqa: PLC0415 - Dagster takes seconds to import, only needed here
 

@@ -56,6 +56,11 @@ def shown(value: Any) -> str:
     return str(value).replace("[", r"\[")
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: 1 account, 2 accounts."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()

@@ -35,12 +35,14 @@ class Interrupted(click.ClickException):
 def run_job(job_name: str, company_id: int, *, quiet: bool) -> Metadata:
     """Run a job for one company. The run shows in Dagster's UI like any other.
 
-    The company's lease is held from before the run to its end: where another run holds it there is none.
-    Raises LeaseHeld, Interrupted, and click.ClickException with what the failed step said.
+    The company's lease is held from before the run to its end. Where another run holds it, or the company must be
+    connected again first, there is no run.
+    Raises LeaseHeld, NotAuthorized, Interrupted, and click.ClickException with what the failed step said.
     """
     run_id = str(uuid4())
     with _progress_bar(quiet=quiet) as watch:
         installation = Installation(watch)
+        installation.authorized(company_id)
         register(installation.settings, company_id)
         job = definitions(installation).resolve_job_def(job_name)
         with (

@@ -72,18 +72,23 @@ class Installation:
         tokens = TokenSource(self.connections, connection.company_id, self.settings)
         return Pennylane(self.settings.pennylane_url, tokens, str(connection.company_id))
 
-    @contextmanager
-    def company(self, company_id: int, owner: str, purpose: str) -> Iterator[Company]:
-        """Work on a company, alone: raises LeaseHeld where another owner does. What goes wrong inside is recorded.
-
-        Raises NotAuthorized, the errors of the lease, and what the work raises.
-        """
+    def authorized(self, company_id: int) -> Connection:
+        """The connection of a company that may be worked on; raises NotAuthorized, UnknownConnection."""
         connection = self.connections.get(company_id)
         if connection.disconnected_at:
             raise NotAuthorized(f"Company {company_id} is disconnected. Connect it again: pennylane-sync connect")
         if connection.authorization_lost:
             reason = connection.authorization_lost
             raise NotAuthorized(f"Company {company_id} must be authorized again: pennylane-sync connect. {reason}")
+        return connection
+
+    @contextmanager
+    def company(self, company_id: int, owner: str, purpose: str) -> Iterator[Company]:
+        """Work on a company, alone: raises LeaseHeld where another owner does. What goes wrong inside is recorded.
+
+        Raises NotAuthorized, the errors of the lease, and what the work raises.
+        """
+        connection = self.authorized(company_id)
         with (
             self.connections.lease(company_id, owner, purpose) as lease,
             self._recorded(company_id),

@@ -150,6 +150,19 @@ def test_a_disconnected_company_is_left_alone_by_a_run_that_was_launched_before(
     assert control(sandbox, "GET", "requests")["total"] == 0
 
 
+def test_a_command_for_a_company_that_has_to_be_connected_again_makes_no_run(
+    side: DagsterSide, synced: Program, sandbox: SandboxServer
+) -> None:
+    control(sandbox, "POST", "tokens/revoke_all")
+    synced.fails("sync")
+    runs = side.instance.get_runs_count()
+    for command in ("sync", "activate"):
+        assert "must be authorized again" in synced.fails(command)
+    synced.run("disconnect", "--yes")
+    assert "is disconnected" in synced.fails("sync")
+    assert side.instance.get_runs_count() == runs
+
+
 def test_a_run_finds_the_lease_held_says_by_whom_and_touches_nothing(
     side: DagsterSide, synced: Program, sandbox: SandboxServer
 ) -> None:
@@ -190,3 +203,24 @@ def test_materializing_the_lists_alone_leaves_out_what_is_excluded_by_then(
         assert side.run("hourly_sync", company.id, asset_selection=lists).success
     assert program.accounts(company.id) == {one.id for one in company.customers} - set(left_out)
     assert program.rows("SELECT count(*) FROM excluded_accounts") == [(2,)]
+
+
+def test_an_exclusion_set_while_a_run_goes_on_holds_from_the_next_run_on(
+    program: Program, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world
+    account = next(one.id for one in company.customers if one.contacts)
+    program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
+    with dagster_side(program) as side:
+        connections = side.installation.connections
+        side.installation.watch = lambda _: connections.exclude(company.id, [account], "somebody")
+        assert side.run("initial_sync", company.id).success
+        contacts = program.rows("SELECT * FROM contacts WHERE account_id = ?", account)
+        assert contacts
+        assert program.rows("SELECT count(*) FROM excluded_accounts") == [(0,)]
+
+        control(sandbox, "POST", "changes/create_contact", customer_id=account)
+        control(sandbox, "POST", "changes/update_customer", id=account)
+        assert side.run("hourly_sync", company.id).success
+    assert program.rows("SELECT account_id FROM excluded_accounts") == [(account,)]
+    assert program.rows("SELECT * FROM contacts WHERE account_id = ?", account) == contacts

@@ -55,9 +55,31 @@ def test_an_account_excluded_later_stays_as_it_is_and_one_included_again_is_caug
 def test_an_id_that_is_not_among_the_accounts_is_left_out_all_the_same_with_a_warning(synced: Program) -> None:
     ran = synced.run("exclude", "12345")
     assert ran.status == 0
-    assert ran.out.startswith("Left out from the next sync on: 1 accounts")
+    assert ran.out.startswith("Left out from the next sync on: 1 account of company")
     assert ran.err.startswith("Not among the accounts synchronized so far: 12345.")
     assert 12345 in {one["account_id"] for one in synced.done("accounts", "--json").document}
+
+
+def test_an_id_of_another_company_is_said_to_be_one(synced: Program, sandbox: SandboxServer) -> None:
+    first, second = sandbox.worlds
+    synced.done("connect", "--token-stdin", stdin=sandbox.token(second))
+    theirs = next(one for one in second.customers).id
+    ran = synced.run("exclude", str(theirs), "--company", str(first.id))
+    assert ran.status == 0
+    assert f"{theirs} (of company {second.id})" in ran.err
+    synced.done("sync", "--company", str(second.id))
+    assert theirs in synced.accounts(second.id)
+
+
+def test_who_excluded_an_account_is_shown_and_including_one_that_is_not_excluded_is_said(synced: Program) -> None:
+    synced.environment["LOGNAME"] = "odile"
+    synced.run("exclude", "12345")
+    (excluded,) = [one for one in synced.done("accounts", "--json").document if one["account_id"] == 12345]
+    assert excluded["excluded_by"] == "odile"
+    assert " by odile" in next(line for line in synced.done("accounts").out.splitlines() if line.startswith("12345"))
+    ran = synced.run("include", "12345,77")
+    assert ran.out.startswith("Synchronized again from the next sync on: 1 account of company")
+    assert ran.err.strip() == "Not excluded before: 77."
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -103,7 +103,7 @@ def test_exclusions_made_between_connect_and_activate_hold_for_the_first_sync(
     connected = program.done("connect", "--token-stdin", "--no-activate", "--json", stdin=sandbox.token())
     assert connected.document["state"] == "connected"
     assert program.done("exclude", str(kept_out)).out == (
-        f"Left out from the next sync on: 1 accounts of company {sandbox.world.id}.\n"
+        f"Left out from the next sync on: 1 account of company {sandbox.world.id}.\n"
     )
     activated = program.done("activate", "--json").document
     assert activated["connection"] == program.status()[0]
