@@ -3,6 +3,7 @@
 Each step is a thin wrapper: it takes the company's lease, calls the pipeline, and tells Dagster what happened.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,10 +13,11 @@ from assets.metadata import table_spec, tally_metadata, traffic_metadata, view_s
 from assets.partitions import company_of, connections
 from assets.run_lease import RunLease, owner
 from pipelines.companies import publish_company
-from pipelines.details import DetailsSync
+from pipelines.details import DetailsSync, Share
 from pipelines.exclusions import publish
 from pipelines.lists import ListsSync
-from pipelines.progress import Progress
+from pipelines.pacing import REQUESTS_PER_SECOND
+from pipelines.progress import MEANING, Pace, Progress
 from pipelines.tables import (
     ACCOUNTS,
     COMPANIES,
@@ -31,6 +33,8 @@ from resources.installation import USER_ERRORS, Company, Installation
 
 _LISTS = (ACCOUNTS, INVOICES, CREDIT_NOTES)
 _DETAILS = (CONTACTS, PAYMENTS)
+
+_FIRST_HISTORY_SECONDS = 300.0
 
 
 class SyncConfig(dg.Config):
@@ -63,19 +67,20 @@ def _published(installation: Installation, company: Company, lease: RunLease) ->
 class _Log:
     """Passes progress on to whoever watches the installation, and to the run's log now and then."""
 
-    _EVERY = 5000
+    _EVERY_SECONDS = 30.0
 
     def __init__(self, context: dg.AssetExecutionContext, installation: Installation) -> None:
         self._context = context
         self._installation = installation
-        self._told = 0
+        self._pace = Pace()
+        self._told = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
         self._installation.watch(progress)
-        if progress.done - self._told >= self._EVERY:
-            self._told = progress.done
-            of = f" of {progress.total:,}" if progress.total else ""
-            self._context.log.info(f"{progress.step}: {progress.done:,}{of}")
+        line = self._pace.told(progress)
+        if time.monotonic() - self._told >= self._EVERY_SECONDS:
+            self._told = time.monotonic()
+            self._context.log.info(f"{MEANING[progress.step]}: {line}")
 
 
 def _results(
@@ -145,15 +150,28 @@ def details(
     with _company(context, installation, run_lease) as company:
         _published(installation, company, run_lease)
         sync = DetailsSync(company.pennylane, company.landing, installation.clock, watch)
-        report = sync.run(rotation_requests=installation.settings.pennylane_sync_detail_requests)
+
+        def ready() -> None:
+            installation.connections.record_ready(company.id)
+            context.log.info("Ready: all that is needed for follow-up is in.")
+
+        report = sync.run(_share(installation, company), ready)
         _warn(context, report.unreadable)
         installation.connections.record_success(company.id, installation.clock(), ready=report.pending.ready)
         pending = {
             CONTACTS: {"accounts_read": report.contacts_of, "accounts_still_to_be_read": report.pending.contacts},
             PAYMENTS: {"invoices_read": report.payments_of, "invoices_still_to_be_read": report.pending.payments},
         }
+        whole = {"ready": report.pending.ready, "requests_still_to_be_made": report.pending.requests}
         for table in _DETAILS:
-            yield from _results((table,), company, {**pending[table], "ready": report.pending.ready})
+            yield from _results((table,), company, {**pending[table], **whole})
+
+
+def _share(installation: Installation, company: Company) -> Share:
+    """What the run may spend on history and on reading again; a first sync at least as long as people wait for it."""
+    requests = installation.settings.pennylane_sync_detail_requests
+    seconds = requests / REQUESTS_PER_SECOND
+    return Share(requests, seconds if company.connection.last_sync_at else max(seconds, _FIRST_HISTORY_SECONDS))
 
 
 def _warn(context: dg.AssetExecutionContext, unreadable: list[str]) -> None:

@@ -62,7 +62,7 @@ def _described(installation: Installation, connection: Connection, found: Pendin
         "state": connection.state,
         "connected_at": connection.connected_at,
         "last_sync_at": connection.last_sync_at,
-        "ready": connection.last_sync_at is not None and ready,
+        "ready": connection.ready_at is not None and ready,
         "pending_contacts": found.contacts if found else None,
         "pending_payments": found.payments if found else None,
         "excluded_accounts": len(installation.connections.excluded(connection.company_id)),

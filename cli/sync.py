@@ -1,8 +1,10 @@
 """`pennylane-sync activate` and `sync`: run a sync now, in this process, as a run that Dagster records."""
 
+import math
+
 import click
 
-from cli.output import company_option, json_option, print_json, print_table, stdout
+from cli.output import company_option, counted, json_option, print_json, print_table, stdout
 from cli.running import Metadata, run_job
 from cli.status import describe
 from resources.installation import Installation
@@ -57,9 +59,23 @@ def print_changes(metadata: Metadata) -> None:
     print_table(("table", "read", "new", "changed", "removed"), rows)
     lists, details = metadata["accounts"], metadata["payments"]
     requests = int(lists["requests"]) + int(details["requests"])
+    stdout.print(f"{counted(requests, 'request')}. {_how_complete(metadata)}")
+
+
+def _how_complete(metadata: Metadata) -> str:
+    """Whether all is in, or what is not yet, and when it will be."""
+    details = metadata["payments"]
     pending = int(metadata["contacts"]["accounts_still_to_be_read"]) + int(details["invoices_still_to_be_read"])
-    still = f"; contacts or payments of {pending:,} accounts and invoices still to be read" if pending else ""
-    stdout.print(f"{requests:,} requests{still}.")
+    if not pending:
+        return "Everything is in."
+    if not details["ready"]:
+        return f"Contacts or payments of {pending:,} accounts and invoices are still to be read."
+    a_sync = Installation().settings.pennylane_sync_detail_requests
+    syncs = f", {math.ceil(int(details['requests_still_to_be_made']) / a_sync):,} of them or more" if a_sync else ""
+    return (
+        "Ready: all that is needed for follow-up is in. The history of "
+        f"{pending:,} accounts and invoices follows in the hourly syncs{syncs}."
+    )
 
 
 def _document(installation: Installation, company_id: int, metadata: Metadata) -> dict[str, object]:

@@ -1,20 +1,25 @@
 """Contacts and payments: one call per account or invoice, in the order that `due` gives.
 
+What changed and what matters for follow-up is read at once, wholly. The history that a first or full listing brings,
+and what is read again without an event, share what the user allows a run to spend on them.
+
 No cursor moves here: what was read is marked on the account or invoice, after its contacts or payments are landed; a
 crash in between reads them again. An account's contacts, an invoice's payments are replaced as a whole. Where payments
 tell of something that the invoice's row cannot know yet, since it raised no event, the invoice is read again as well.
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from pipelines.changes import fetch
 from pipelines.client import WORKERS, Pennylane
-from pipelines.due import Due, Pending, What, never_read, pending, rotation
+from pipelines.due import Due, Pending, What, never_read, pending, requests_to_read, rotation
 from pipelines.errors import BrokenAnswer, PennylaneRefused
 from pipelines.exclusions import published
 from pipelines.kinds import INVOICE, Reader
@@ -36,6 +41,34 @@ Key = tuple[Any, ...]
 
 _TABLES: dict[What, Table] = {"contacts": CONTACTS, "payments": PAYMENTS}
 _MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a run may spend on details that no event asked for.
+
+    So many requests; history goes on for so many seconds where Pennylane's limit lets more be made in them.
+    """
+
+    requests: int
+    seconds: float = 0.0
+
+
+class _Allowance:
+    """What is left of a share."""
+
+    def __init__(self, share: Share) -> None:
+        self.used_up = False
+        self._requests = share.requests
+        self._until = time.monotonic() + share.seconds
+
+    def take(self, requests: int) -> bool:
+        """Whether so many requests may be made; if so they are taken."""
+        if requests > self._requests and time.monotonic() >= self._until:
+            self.used_up = True
+            return False
+        self._requests -= requests
+        return True
 
 
 @dataclass
@@ -65,22 +98,27 @@ class DetailsSync:
         self._clock = clock
         self._watch = watch
         self._report = DetailsReport()
-        self._done = 0
+        self._done: Counter[str] = Counter()
         self._refreshed: set[int] = set()
 
-    def run(self, *, rotation_requests: int) -> DetailsReport:
-        """Read what changed or was never read, then the rest in rotation for at most `rotation_requests` requests.
+    def run(self, share: Share, when_ready: Callable[[], None] = lambda: None) -> DetailsReport:
+        """Read what changed and what matters, call `when_ready`, then spend the share on the rest.
 
-        After a first or full listing everything is to be read, and nothing is left to rotate. Raises what the client
-        raises; what was landed until then stays.
+        Half of the share, at least, is for the history that was never read, as long as there is any. Raises what the
+        client raises; what was landed until then stays.
         """
         started = self._clock()
+        allowance = _Allowance(share)
+        listed_until = self._landing.state.get("listed_until")
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
-                self._read_new(started)
-                with self._landing.warehouse.session() as session:
-                    chosen = rotation(session, self._landing.company_id, started, rotation_requests)
-                self._read(chosen, self._done + sum(due.requests for due in chosen), again=True)
+                if listed_until:
+                    self._read_unread("details", started, datetime.fromisoformat(listed_until))
+                else:
+                    self._read_unread("details", started)
+                when_ready()
+                self._read_again(started, share.requests, allowance)
+                self._read_unread("history", started, within=allowance)
             except BaseException:
                 self._pennylane.stop()
                 raise
@@ -88,24 +126,36 @@ class DetailsSync:
             self._report.pending = pending(session, self._landing.company_id, started)
         return self._report
 
-    def _read_new(self, started: datetime) -> None:
+    def _read_unread(
+        self, step: str, started: datetime, but_history_until: datetime | None = None, within: _Allowance | None = None
+    ) -> None:
+        company_id = self._landing.company_id
         with self._landing.warehouse.session() as session:
-            total = pending(session, self._landing.company_id, started).requests
-        while True:
+            total = requests_to_read(session, company_id, started, but_history_until=but_history_until)
+        while not (within and within.used_up):
             with self._landing.warehouse.session() as session:
-                dues = never_read(session, self._landing.company_id, started, _ROUND)
+                dues = never_read(session, company_id, started, _ROUND, but_history_until=but_history_until)
             if not dues:
                 return
-            self._read(dues, total, again=False)
+            allowed = takewhile(lambda due: within.take(due.requests), dues) if within else dues
+            self._read(step, allowed, total, again=False)
 
-    def _read(self, dues: list[Due], total: int, *, again: bool) -> None:
+    def _read_again(self, started: datetime, requests: int, allowance: _Allowance) -> None:
+        with self._landing.warehouse.session() as session:
+            history = requests_to_read(session, self._landing.company_id, started)
+            chosen = rotation(session, self._landing.company_id, started, requests - min(history, requests // 2))
+        spent = sum(due.requests for due in chosen)
+        allowance.take(spent)
+        self._read("rotation", chosen, spent, again=True)
+
+    def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool) -> None:
         collected: list[_Details] = []
         since = time.monotonic()
         with prefetched(completed(self._executor, self._fetch, dues, _AHEAD), _AHEAD) as results:
             for details in results:
                 collected.append(details)
-                self._done += details.due.requests
-                self._watch(Progress("details", self._done, max(total, self._done)))
+                self._done[step] += details.due.requests
+                self._watch(Progress(step, self._done[step], max(total, self._done[step])))
                 if len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
                     self._land(collected, again=again)
                     collected = []

@@ -6,7 +6,7 @@ lately; rank 2, history. What was never read goes newest first, what was read be
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pipelines.tables import DATASET
@@ -64,7 +64,7 @@ def _candidates(company_id: int) -> str:
             SELECT
                 'contacts' AS what, a.account_id AS parent_id, FALSE AS received, a.contacts_synced_at AS last_read,
                 LEAST(COALESCE(o.rank, {HISTORY}), CASE WHEN a.updated_at >= %s THEN 1 ELSE {HISTORY} END) AS rank,
-                NULL AS day
+                NULL AS day, a.synced_at AS seen_at
             FROM {DATASET}.accounts a
             LEFT JOIN owing o ON o.account_id = a.account_id
             WHERE a.company_id = {company_id} AND a.account_id NOT IN ({excluded})
@@ -72,7 +72,7 @@ def _candidates(company_id: int) -> str:
             SELECT
                 'payments', invoice_id,
                 NOT COALESCE(NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount, FALSE) AS received,
-                payments_synced_at, rank, date
+                payments_synced_at, rank, date, synced_at
             FROM invoice
         )
     """
@@ -85,8 +85,19 @@ def _from_candidates(
     return session.rows(f"{_candidates(company_id)} {query}", lately, lately, *parameters)
 
 
-def never_read(session: Session, company_id: int, now: datetime, limit: int) -> list[Due]:
-    """At most `limit` of what was never read since it last changed, most important first."""
+_EVER = datetime(1, 1, 1, tzinfo=UTC)
+
+_UNREAD = f"last_read IS NULL AND (rank < {HISTORY} OR seen_at > %s)"
+
+
+def never_read(
+    session: Session, company_id: int, now: datetime, limit: int, *, but_history_until: datetime | None = None
+) -> list[Due]:
+    """At most `limit` of what was never read since it last changed, most important first.
+
+    `but_history_until` leaves out the history that a listing brought, which ended then; not what an event, or an
+    account that is included again, brought since.
+    """
     return _due(
         _from_candidates(
             session,
@@ -94,11 +105,21 @@ def never_read(session: Session, company_id: int, now: datetime, limit: int) -> 
             now,
             f"""
             SELECT what, parent_id, received FROM candidate
-            WHERE last_read IS NULL
+            WHERE {_UNREAD}
             ORDER BY rank, what, day DESC NULLS LAST, parent_id DESC LIMIT {limit}
             """,
+            but_history_until or _EVER,
         )
     )
+
+
+def requests_to_read(
+    session: Session, company_id: int, now: datetime, *, but_history_until: datetime | None = None
+) -> int:
+    """How many requests all of that takes."""
+    query = f"SELECT sum(CASE WHEN received THEN 2 ELSE 1 END) FROM candidate WHERE {_UNREAD}"
+    ((requests,),) = _from_candidates(session, company_id, now, query, but_history_until or _EVER)
+    return int(requests or 0)
 
 
 def rotation(session: Session, company_id: int, now: datetime, requests: int) -> list[Due]:

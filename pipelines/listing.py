@@ -3,7 +3,7 @@
 A page is asked for by the range of ids that is still open (`id >= low and id < high`), so nothing depends on a cursor
 that expires or that counts rows: what is inserted or deleted meanwhile shifts nothing, and a listing goes on
 after a crash from the ranges that are left. Each range is worked from both ends, and large ones are cut, so that enough
-requests are in flight to use the rate limit at any latency; that costs at most a partly filled page per end.
+requests are in flight to use the rate limit at any latency; a cut costs at most one partly filled page.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ from pipelines.records import Record, Row
 
 PAGE = 100
 _SPLIT_ABOVE_PAGES = (20, 400)  # estimated pages left at which a list is cut once, twice
-_SECOND_END_AFTER_PAGES = 2  # full pages seen, where it is not known how far the ids go
-_SECOND_END_ABOVE_PAGES = 2.0  # estimated pages left
+_OTHER_END_AFTER_PAGES = 2  # full pages seen; the next one tells how far the ids go
+_BOTH_ENDS_ABOVE_PAGES = 3.0  # estimated pages left; fewer are read one after the other, so that none is read twice
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,18 @@ class Listing:
         for part in list(self._open):
             if part.done:
                 continue
-            if True not in part.busy:
-                yield self._start(part, ascending=True)
-            if False not in part.busy and self._worth_a_second_end(part):
-                yield self._start(part, ascending=False)
+            if not part.busy:
+                yield self._start(part, ascending=not self._end_is_sought(part))
+            if len(part.busy) == 1 and self._worth_both_ends(part):
+                yield self._start(part, ascending=True not in part.busy)
             if len(part.busy) == 2 and self._worth_splitting(part):
                 yield self._start(self._upper_half(part), ascending=True)
 
-    def _worth_a_second_end(self, part: _Open) -> bool:
-        density = self._density[part.task.key]
-        return density.rows >= _SECOND_END_AFTER_PAGES * PAGE and density.pages(part) > _SECOND_END_ABOVE_PAGES
+    def _end_is_sought(self, part: _Open) -> bool:
+        return part.high == END and self._density[part.task.key].rows >= _OTHER_END_AFTER_PAGES * PAGE
+
+    def _worth_both_ends(self, part: _Open) -> bool:
+        return part.high < END and self._density[part.task.key].pages(part) > _BOTH_ENDS_ABOVE_PAGES
 
     def _worth_splitting(self, part: _Open) -> bool:
         splits = self._splits[part.task.key]

@@ -129,11 +129,19 @@ class ListsSync:
         self, pieces: Pieces, started: datetime, noted: datetime, remaining: dict[str, list[Range]]
     ) -> None:
         listing = self._checkpoint(started, noted, remaining)
-        pieces.land({**self._landing.state, "listing": listing, "unreadable": self._reader.to_state()})
+        pieces.land(
+            {
+                **self._landing.state,
+                "listing": listing,
+                "listed_until": self._now().isoformat(),
+                "unreadable": self._reader.to_state(),
+            }
+        )
 
     def _state(self, cursors: Mapping[str, Cursor]) -> dict[str, Any]:
         return {
             "cursors": {path: cursor.to_state() for path, cursor in cursors.items()},
+            "listed_until": self._landing.state.get("listed_until"),
             "excluded": sorted(self._excluded),
             "unreadable": self._reader.to_state(),
         }

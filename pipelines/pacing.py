@@ -22,6 +22,7 @@ from email.utils import parsedate_to_datetime
 
 WINDOW_SECONDS = 5.0
 _DOCUMENTED_LIMIT = 25
+REQUESTS_PER_SECOND = _DOCUMENTED_LIMIT / WINDOW_SECONDS
 _SOONEST = 0.005
 
 

@@ -170,6 +170,13 @@ class Connections:
                 .values(activated_at=self.clock())
             )
 
+    def record_ready(self, company_id: int) -> None:
+        """All that matters for follow-up is in, from now on if it was not before; the sync goes on with the rest."""
+        with self._store.writing(company_id) as transaction:
+            row = _locked_row(transaction, company_id)
+            if row:
+                _update(transaction, company_id, ready_at=row.ready_at or self.clock())
+
     def record_success(self, company_id: int, at: datetime, *, ready: bool) -> None:
         """A sync ended well at `at`; `ready`: all that matters for follow-up is in."""
         with self._store.writing(company_id) as transaction:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
+from pipelines.progress import Progress
 from sandbox.server import SandboxServer
 from tests.assets.dagster import DagsterSide, dagster_side, failure
 from tests.program import Program, control
@@ -213,7 +214,11 @@ def test_an_exclusion_set_while_a_run_goes_on_holds_from_the_next_run_on(
     program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
     with dagster_side(program) as side:
         connections = side.installation.connections
-        side.installation.watch = lambda _: connections.exclude(company.id, [account], "somebody")
+
+        def exclude(_: Progress) -> None:
+            connections.exclude(company.id, [account], "somebody")
+
+        side.installation.watch = exclude
         assert side.run("initial_sync", company.id).success
         contacts = program.rows("SELECT * FROM contacts WHERE account_id = ?", account)
         assert contacts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.client import Pennylane
-from pipelines.details import DetailsReport, DetailsSync
+from pipelines.details import DetailsReport, DetailsSync, Share
 from pipelines.errors import AuthorizationFailed
 from pipelines.exclusions import publish, published
 from pipelines.landing import Landing
@@ -86,9 +86,15 @@ class Company:
         return client(self.server.url, FixedToken(self.server.token()), str(self.id), sleep=lambda _: None)
 
     def sync(
-        self, *, full: bool = False, rotation: int = 0, after: float = HOUR, pennylane: Pennylane | None = None
+        self,
+        *,
+        full: bool = False,
+        rotation: int = 0,
+        history_seconds: float = HOUR,
+        after: float = HOUR,
+        pennylane: Pennylane | None = None,
     ) -> Synced:
-        """A whole sync, `after` seconds later."""
+        """A whole sync, `after` seconds later; all of the history is read, however long that takes, unless told."""
         self.world.clock.advance(after)
         pennylane = pennylane or self.pennylane()
         watch = self.watch or self.progress.append
@@ -96,7 +102,7 @@ class Company:
             publish(landing, dict.fromkeys(self.excluded, NOW), self.clock)
             lists = ListsSync(pennylane, landing, published(landing), self.clock, watch).run(full=full)
             list_requests = pennylane.statuses.total()
-            details = DetailsSync(pennylane, landing, self.clock, watch).run(rotation_requests=rotation)
+            details = DetailsSync(pennylane, landing, self.clock, watch).run(Share(rotation, history_seconds))
         return Synced(
             lists,
             details,

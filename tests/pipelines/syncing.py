@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines import details, landing
 from pipelines.client import Pennylane
-from pipelines.details import DetailsSync
+from pipelines.details import DetailsSync, Share
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
 from pipelines.progress import Progress
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     with Landing.opened(warehouse_at(warehouse_url), int(company_id), Path(work_dir)) as opened:
         _tell(Progress("opened", 0))
         ListsSync(pennylane, opened, frozenset(), _now, _tell).run(full=how == "full")
-        DetailsSync(pennylane, opened, _now, _tell).run(rotation_requests=0)
+        DetailsSync(pennylane, opened, _now, _tell).run(Share(0))
 
 
 if __name__ == "__main__":

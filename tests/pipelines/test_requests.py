@@ -1,6 +1,7 @@
 """How many requests a sync makes: every one of them costs a fifth of a second of the limit."""
 
 import re
+from math import ceil
 from urllib.parse import urlencode
 
 import pytest
@@ -11,9 +12,10 @@ from pipelines.filters import BATCH, condition, encoded
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE
 from pipelines.ranges import END
 from sandbox.changes import customers, invoices, receipts
+from sandbox.state import true_state
 from tests.pipelines.company import DAY, PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
-from tests.pipelines.truth import held
+from tests.pipelines.truth import OTHER_DOCUMENTS, held
 
 FEEDS = {f"{PREFIX}/changelogs/customers": 1, f"{PREFIX}/changelogs/customer_invoices": 1}
 
@@ -115,16 +117,31 @@ def test_an_event_in_the_overlap_is_not_fetched_again(company: Company) -> None:
     assert company.requests["by_path"] == FEEDS
 
 
-def test_the_first_sync_asks_for_details_exactly_where_there_can_be_any(make_company: MakeCompany) -> None:
-    company = make_company(20, 200)
+@pytest.mark.parametrize(
+    ("accounts", "documents", "latency"), [(0, 0, 0.0), (20, 200, 0.0), (250, 1900, 0.0), (120, 600, 0.05)]
+)
+def test_a_first_sync_takes_as_many_requests_as_the_formula_in_the_readme_says(
+    make_company: MakeCompany, accounts: int, documents: int, latency: float
+) -> None:
+    company = make_company(accounts, documents, latency=latency)
     synced = company.sync()
-    finalized = [one for one in company.world.invoices if one.kind == "invoice" and not one.draft]
-    touched = [one for one in finalized if one.matches or one.payments or one.paid_by_hand or one.currency != "EUR"]
-    counted = company.requests["by_path"]
-    assert counted[f"{PREFIX}/customers/{{id}}/contacts"] == 20
-    assert counted[f"{PREFIX}/customer_invoices/{{id}}/payments"] == len(finalized)
-    assert counted[f"{PREFIX}/customer_invoices/{{id}}/matched_transactions"] <= len(touched)
-    assert synced.detail_requests <= 20 + len(finalized) + len(touched)
+    state = true_state(company.world, company.server.url)
+    notes = sum(one["credit_note"] for one in state["customer_invoices"])
+    others = len(state["customer_invoices"]) - notes
+    issued = [
+        one
+        for one in state["customer_invoices"]
+        if not one["credit_note"] and one["status"] not in ("draft", *OTHER_DOCUMENTS)
+    ]
+    untouched = [
+        one
+        for one in issued
+        if one["currency"] == "EUR" and not one["paid"] and one["remaining_amount_with_tax"] == one["amount"]
+    ]
+    lists = sum(max(1, ceil(listed / 100)) for listed in (accounts, others, notes)) + 2
+    assert synced.list_requests == lists
+    assert synced.detail_requests == accounts + 2 * len(issued) - len(untouched)
+    assert len(issued) > len(untouched) or not documents
 
 
 def test_nothing_is_asked_about_drafts_and_credit_notes(company: Company) -> None:
@@ -204,4 +221,8 @@ def test_requests_of_what_is_due_are_what_is_really_asked(company: Company) -> N
     assert Due("payments", 1, received=False).requests == 1
     assert Due("payments", 1, received=True).requests == 2
     synced = company.sync()
-    assert max(one.done for one in company.progress if one.step == "details") == synced.detail_requests
+    told = {one.step: one.done for one in company.progress}
+    assert told["details"] + told["history"] == synced.detail_requests
+    assert {one.step: one.total for one in company.progress if one.total} == {
+        step: told[step] for step in ("details", "history")
+    }

@@ -1,0 +1,170 @@
+"""What matters for follow-up is read first; the history of a first or full listing follows in shares."""
+
+from typing import Any
+
+import pytest
+
+from pipelines.client import Pennylane
+from pipelines.due import pending
+from pipelines.progress import Pace, Progress
+from sandbox.changes import customers, invoices, receipts
+from sandbox.world import World
+from tests.pipelines.company import DAY, NOW, Company
+from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.truth import expected
+
+LATELY = 35 * DAY
+FEEDS = 2
+
+
+class Listening(Pennylane):
+    """Notes which details were asked for, in their order."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.asked: list[tuple[str, int]] = []
+
+    def get(self, path: str, params: Any = None) -> dict[str, Any]:
+        _, resource, *rest = path.split("/")
+        if len(rest) == 2:
+            self.asked.append((resource, int(rest[0])))
+        return super().get(path, params)
+
+
+def _matters(world: World, url: str) -> set[tuple[str, int]]:
+    """What a receivables team needs: what is unpaid or touched lately, and the contacts of who owes it."""
+    truth = expected(world, url)
+    since = NOW.timestamp() - LATELY
+    found = set()
+    for (_, invoice_id), row in truth["invoices"].items():
+        unpaid = not row["paid"] and row["status"] not in ("cancelled", "archived", "paid")
+        if not row["draft"] and (unpaid or row["updated_at"].timestamp() >= since):
+            found |= {("customer_invoices", invoice_id), ("customers", row["account_id"])}
+    touched = {key[1] for key, row in truth["accounts"].items() if row["updated_at"].timestamp() >= since}
+    return {one for one in found if one[1] is not None} | {("customers", one) for one in touched}
+
+
+def _pending(company: Company) -> Any:
+    with company.warehouse.session() as session:
+        return pending(session, company.id, company.clock())
+
+
+def test_what_matters_is_read_before_anything_else_and_makes_the_company_ready(make_company: MakeCompany) -> None:
+    company = make_company(40, 400)
+    pennylane = company.pennylane(Listening)
+    assert isinstance(pennylane, Listening)
+    report = company.sync(pennylane=pennylane).details
+    matters = _matters(company.world, company.server.url)
+    order = list(dict.fromkeys(pennylane.asked))
+    in_flight = 16
+    assert 20 < len(matters) < len(order) / 2
+    assert matters <= set(order[: len(matters) + in_flight])
+    assert report.pending.ready
+    assert company.differences() == []
+
+
+def test_without_a_share_for_history_a_first_sync_ends_when_the_company_is_ready(make_company: MakeCompany) -> None:
+    company = make_company(40, 400)
+    pennylane = company.pennylane(Listening)
+    assert isinstance(pennylane, Listening)
+    report = company.sync(rotation=0, history_seconds=0, pennylane=pennylane).details
+    assert set(pennylane.asked) == _matters(company.world, company.server.url)
+    assert report.pending.ready
+    assert report.pending.payments > 100
+    assert {line.split(":")[0] for line in company.differences()} == {"payments", "contacts"}
+    assert all(" missing " in line for line in company.differences())
+
+
+def test_history_goes_on_hour_by_hour_within_the_share_newest_first_and_delays_no_change(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(40, 400)
+    company.sync(rotation=0, history_seconds=0)
+    hours = 0
+    while left := _pending(company).requests:
+        receipts.pay_invoice(company.world, id=invoices.create_invoice(company.world)["id"])
+        pennylane = company.pennylane(Listening)
+        assert isinstance(pennylane, Listening)
+        synced = company.sync(rotation=60, history_seconds=0, pennylane=pennylane)
+        assert synced.details.pending.ready
+        assert synced.detail_requests <= 60 + 2 + 2  # the new invoice, and its account's contacts
+        assert synced.details.pending.requests <= max(left - 25, 0)
+        hours += 1
+    assert 3 < hours < 60
+    assert company.differences() == []
+
+
+def test_an_account_included_again_is_caught_up_at_once_whatever_the_share(make_company: MakeCompany) -> None:
+    company = make_company(10, 200)
+    account = next(one.id for one in company.world.customers if one.contacts)
+    company.excluded = {account}
+    company.sync()
+    company.excluded = set()
+    report = company.sync(rotation=0, history_seconds=0).details
+    assert report.pending.requests == 0
+    assert company.differences() == []
+
+
+def test_a_change_of_old_history_is_read_in_the_same_hour(make_company: MakeCompany) -> None:
+    company = make_company(10, 200)
+    company.sync(rotation=0, history_seconds=0)
+    waiting = _pending(company).payments
+    paid = next(one for one in company.world.invoices if one.settles and one.matches)
+    invoices.update_invoice(company.world, id=paid.id)
+    customers.update_customer(company.world, id=next(one.id for one in company.world.customers))
+    report = company.sync(rotation=0, history_seconds=0).details
+    assert report.pending.ready
+    assert report.pending.payments <= waiting
+    assert not [line for line in company.differences() if str(paid.id) in line]
+
+
+def test_a_full_sync_reads_what_matters_again_and_the_rest_in_shares(make_company: MakeCompany) -> None:
+    company = make_company(20, 200)
+    company.sync()
+    report = company.sync(full=True, rotation=0, history_seconds=0).details
+    assert report.pending.ready
+    assert report.pending.payments > 50
+    for _ in range(20):
+        report = company.sync(rotation=60, history_seconds=0).details
+    assert report.pending.requests == 0
+    assert company.differences() == []
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
+def test_a_listing_that_was_interrupted_leaves_its_history_to_the_shares(
+    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    company = make_company(20, 400)
+    if full:
+        company.sync()
+    monkeypatch.setattr("pipelines.landing.PIECE_ROWS", 100)
+
+    class Failing(Pennylane):
+        left = 4
+
+        def get(self, path: str, params: Any = None) -> dict[str, Any]:
+            Failing.left -= path == "/customer_invoices"
+            if Failing.left < 0:
+                raise RuntimeError("the power is cut")
+            return super().get(path, params)
+
+    with pytest.raises(RuntimeError):
+        company.lists_only(full=full, pennylane=company.pennylane(Failing))
+    report = company.sync(rotation=0, history_seconds=0).details
+    assert report.pending.ready
+    assert report.pending.payments > 50
+    company.sync()
+    assert company.differences() == []
+
+
+def test_the_pace_and_the_time_left_are_told() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    assert pace.told(Progress("details", 0, 3000)) == "0 of 3,000"
+    now[0] = 100.0
+    assert pace.told(Progress("details", 500, 3000)) == "500 of 3,000, 5.0 a second, 9 min left"
+    assert pace.told(Progress("lists", 100)) == "100"
+    now[0] = 110.0
+    assert pace.told(Progress("lists", 1100)) == "1,100, 100.0 a second"
+    now[0] = 700.0
+    assert pace.told(Progress("details", 2999, 3000)) == "2,999 of 3,000, 4.3 a second, 1 s left"
