@@ -39,8 +39,9 @@ measures itself, against the same made-up company:
   others are counted from the lists: two for each document and one for each account, for ours as
   `pipelines/due.py` decides. (For the middle company that count gives {counted:,} for ours; {asked:,} were
   made.) Time for loading at the end comes on top of what is projected.
-- *With the limit off* the contenders run one after the other, the SDK's own throttle off. The sandbox takes a
-  part of the two cores: small differences mean nothing.
+- *With the limit off* the contenders run one after the other, the SDK's own throttle off. The sandbox takes a part
+  of the two cores: small differences mean nothing. *Rows* are accounts, contacts, invoices, credit notes and
+  payments; proformas, estimates and orders, which stand in the same list, are not counted.
 - *After the first sync* {changes} changes happen at Pennylane (new, paid, deleted and changed documents,
   contacts that come and go, payments whose status changes, a deleted account), and one more account is left
   out, whose rows have to stay as they are. Then each contender runs again, the SDK's script replacing its
