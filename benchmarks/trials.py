@@ -29,19 +29,24 @@ _NEEDED = {
             SELECT
                 account_id,
                 NOT COALESCE(paid, FALSE) AND status NOT IN ('cancelled', 'archived', 'paid') AS matters,
-                CASE WHEN NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount THEN 1 ELSE 2 END AS some
+                CASE WHEN NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount THEN 1 ELSE 2 END
+                    AS requests
             FROM receivables.invoices WHERE NOT draft
         )
         SELECT
-            COUNT(DISTINCT account_id) FILTER (WHERE matters) + SUM(some) FILTER (WHERE matters),
-            (SELECT COUNT(*) FROM receivables.accounts) + SUM(some)
+            COUNT(DISTINCT account_id) FILTER (WHERE matters) + SUM(requests) FILTER (WHERE matters),
+            (SELECT COUNT(*) FROM receivables.accounts) + SUM(requests)
         FROM invoice
     """,
     "rest_api": """
-        SELECT (SELECT COUNT(*) FROM pennylane.customers) + 2 * COUNT(*) AS requests, requests
-        FROM pennylane.customer_invoices
+        WITH needed AS (SELECT COUNT(*) AS one FROM pennylane.customers
+            UNION ALL SELECT 2 * COUNT(*) FROM pennylane.customer_invoices)
+        SELECT SUM(one), SUM(one) FROM needed
     """,
-    "sdk": "SELECT (SELECT COUNT(*) FROM customers) + 2 * COUNT(*) AS requests, requests FROM customer_invoices",
+    "sdk": """
+        WITH needed AS (SELECT COUNT(*) AS one FROM customers UNION ALL SELECT 2 * COUNT(*) FROM customer_invoices)
+        SELECT SUM(one), SUM(one) FROM needed
+    """,
 }
 """Requests for contacts and payments, until ready and in all: ours as `pipelines/due.py` decides; the others ask for
 everything of everything, and load at the end."""
