@@ -4,6 +4,7 @@ No network but the sandbox. By default some ten minutes: the small company under
 middle one without it, of the large one the lists.
 """
 
+import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -46,7 +47,7 @@ def main(*, middle_for_real: bool, large: bool, markdown: Path | None) -> None:
 def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pandas", "pennylane-sdk"))
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, two cores, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, {packages}"
     )
 

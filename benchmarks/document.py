@@ -35,12 +35,12 @@ measures itself, against the same made-up company:
 - *Under the limit*, the contenders run at the same time, each with a sandbox of its own: 25 requests in 5
   seconds for real, no simulated clock. Figures with ≈ are projected where hours would be needed: requests,
   divided by the limit times the share of it that the same contender used for the small company. Of the middle
-  company the requests are those of the run without limit; of the large one those for the lists are, and the
-  others are counted from the lists: two for each document and one for each account, for ours as
-  `pipelines/due.py` decides. (For the middle company that count gives {counted:,} for ours; {asked:,} were
+  company the requests are those of the run without limit, one account left out; of the large one those for the
+  lists are, and the others are counted from the lists: two for each document and one for each account, for ours
+  as `pipelines/due.py` decides. (For the middle company that count gives {counted:,} for ours; {asked:,} were
   made.) Time for loading at the end comes on top of what is projected.
 - *With the limit off* the contenders run one after the other, the SDK's own throttle off. The sandbox takes a part
-  of the two cores: small differences mean nothing. *Rows* are accounts, contacts, invoices, credit notes and
+  of the cores: small differences mean nothing. *Rows* are accounts, contacts, invoices, credit notes and
   payments; proformas, estimates and orders, which stand in the same list, are not counted.
 - *After the first sync* {changes} changes happen at Pennylane (new, paid, deleted and changed documents,
   contacts that come and go, payments whose status changes, a deleted account), and one more account is left
@@ -48,8 +48,8 @@ measures itself, against the same made-up company:
   tables, and its tables are compared with the sandbox's true state. An account is left out from the start; the
   other two do that by a filter of the API.
 - *Credit notes* stand in the same list as invoices; the others are taken to tell them by their status or by the
-  invoice that they credit. Asking for them in a list of their own, by the filter `credit_note`, would tell them
-  all.
+  invoice that they credit; a draft that credits none has neither (the sign of its amount hints at it). Asking for
+  them in a list of their own, by the filter `credit_note`, would tell them all.
 - This project's run after changes also reads contacts and payments again that no event speaks of, up to 1,500
   requests (`PENNYLANE_SYNC_DETAIL_REQUESTS`): a contact's change, or a payment's own status, raises none.
 """
