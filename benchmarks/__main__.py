@@ -1,92 +1,56 @@
-"""Lists companies of growing size from the sandbox, without its rate limit, into DuckDB, each in its own process."""
+"""The same companies synchronized by this project and by what people would use instead, side by side.
 
-import json
-import resource
-import subprocess
-import sys
-import tempfile
-import time
+No network but the sandbox. By default some ten minutes: the small company under the real limit, the small and the
+middle one without it, of the large one the lists.
+"""
+
+import os
+import platform
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
-import requests
+import click
 from rich.console import Console
-from rich.table import Table
 
-from pipelines.client import Pennylane
-from pipelines.landing import Landing
-from pipelines.lists import ListsSync
-from pipelines.warehouse import warehouse_at
-
-SIZES = (1_000, 10_000, 100_000)
+from benchmarks.document import document
+from benchmarks.report import Results
+from benchmarks.trials import LARGE, MIDDLE, SMALL, lists_only, under_the_limit, without_limit
 
 
-class _Token:
-    def __init__(self, token: str) -> None:
-        self._token = token
+@click.command(help=__doc__)
+@click.option(
+    "--middle-for-real", is_flag=True, help="The middle company under the real limit as well: 25 minutes more."
+)
+@click.option("--large/--no-large", default=True, show_default=True, help="The lists of the large company.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the page for the documentation there.")
+def main(*, middle_for_real: bool, large: bool, markdown: Path | None) -> None:
+    console = Console(stderr=True)
 
-    def access_token(self) -> str:
-        return self._token
+    def say(text: str) -> None:
+        console.print(f"[dim]{datetime.now().astimezone():%H:%M:%S}[/dim] {text}")
 
-    def renewed(self, after: str) -> str:
-        raise RuntimeError(f"the sandbox refused a token of {len(after)} characters")
-
-
-def measure(url: str) -> dict[str, float]:
-    """A first listing of the sandbox's first company, and an hourly sync after 100 changes."""
-    token = requests.post(f"{url}/control/tokens", json={}, timeout=30).json()["token"]
-    figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        warehouse = warehouse_at(f"duckdb:///{folder}/receivables.duckdb")
-        for name, changes in (("first", 0), ("hourly", 100)):
-            if changes:
-                requests.post(f"{url}/control/changes/random", json={"count": changes}, timeout=300)
-            pennylane = Pennylane(url, _Token(token))
-            began = time.perf_counter()
-            with Landing.opened(warehouse, 1, Path(folder) / "dlt") as landing:
-                ListsSync(pennylane, landing, (), lambda: datetime.now(UTC), lambda _: None).run()
-            figures[f"{name} seconds"] = time.perf_counter() - began
-            figures[f"{name} requests"] = pennylane.statuses.total()
-            figures[f"{name} rows"] = sum(tally.read for tally in landing.tally.values())
-    figures["peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return figures
+    limited = under_the_limit(SMALL, say)
+    share = {one: run.asked.share or 1.0 for one, run in limited.items()}
+    results = [
+        Results(SMALL, without_limit(SMALL, say), share, limited),
+        Results(MIDDLE, without_limit(MIDDLE, say), share, under_the_limit(MIDDLE, say) if middle_for_real else {}),
+    ]
+    if large:
+        results.append(Results(LARGE, lists_only(LARGE, say), share))
+    for one in results:
+        Console(width=120).print(one.table())
+    if markdown:
+        markdown.write_text(document(results, machine=_machine()), encoding="utf-8")
 
 
-def measure_size(invoices: int) -> dict[str, float]:
-    """Measures in a new process against a new sandbox of this size."""
-    size = ["--customers", str(max(invoices // 10, 1)), "--invoices", str(invoices)]
-    command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--rate-limit", "0", "--control", *size]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sandbox:
-        try:
-            url = sandbox.stdout.readline().split()[-1] if sandbox.stdout else ""
-            printed = subprocess.run(
-                [sys.executable, "-m", "benchmarks", url], stdout=subprocess.PIPE, text=True, check=True
-            ).stdout
-        finally:
-            sandbox.terminate()
-    figures: dict[str, float] = json.loads(printed)
-    return figures
-
-
-def main() -> None:
-    if len(sys.argv) > 1:
-        json.dump(measure(sys.argv[1]), sys.stdout)
-        return
-    table = Table(title="Lists into DuckDB, without the rate limit", title_justify="left")
-    for heading in ("invoices", "first: requests", "rows/s", "100 changes: requests", "seconds", "peak MB"):
-        table.add_column(heading, justify="right")
-    for invoices in SIZES:
-        found = measure_size(invoices)
-        table.add_row(
-            f"{invoices:,}",
-            f"{found['first requests']:,.0f}",
-            f"{found['first rows'] / found['first seconds']:,.0f}",
-            f"{found['hourly requests']:,.0f}",
-            f"{found['hourly seconds']:.1f}",
-            f"{found['peak MB']:,.0f}",
-        )
-    Console().print(table)
+def _machine() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pandas", "pennylane-sdk"))
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {packages}"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m benchmarks")

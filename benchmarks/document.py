@@ -1,0 +1,68 @@
+"""The page of the documentation: the tables, the command that made them, and what to think of them."""
+
+from collections.abc import Sequence
+
+from benchmarks.history import CHANGES
+from benchmarks.report import Results
+
+_PAGE = """\
+# Benchmark
+
+Made by `.venv/bin/python -m benchmarks --markdown docs/benchmark.md` ({machine}).
+`make benchmark` prints the same tables; `--help` shows the options. No network is needed: Pennylane is the sandbox.
+
+{tables}
+
+## What is compared
+
+Each contender is a small program in [`benchmarks/contenders`](../benchmarks/contenders), in a process of its own that
+measures itself, against the same made-up company:
+
+- **this project**: its lists and details as the Dagster assets run them, into DuckDB.
+- **dlt `rest_api`**: the same endpoints declared for dlt's own source: one resource per endpoint, contacts and
+  payments bound to their parents, pages of 100, `merge` with primary keys, the parallel children and the
+  retries that dlt brings.
+- **`pennylane-sdk`, pandas**: the loops of the SDK's guides, which page, retry and keep to the limit by
+  themselves; each table is replaced by what was fetched.
+
+## How it stays honest
+
+- *Time* runs from the start of the process, imports included. *Ready* means that the contacts of every account
+  that owes something and the payments of every unpaid invoice are in the tables; a contender that loads at the
+  end is ready then.
+- *Requests, refusals and the share of the limit* are counted by the sandbox. The share is that of the windows
+  between a run's first and its last; windows in which nothing was asked count as unused.
+- *Under the limit*, the contenders run at the same time, each with a sandbox of its own: 25 requests in 5
+  seconds for real, no simulated clock. Figures with ≈ are projected where hours would be needed: requests,
+  divided by the limit times the share of it that the same contender used for the small company. Of the middle
+  company the requests are those of the run without limit, one account left out; of the large one those for the
+  lists are, and the others are counted from the lists: two for each document and one for each account, for ours
+  as `pipelines/due.py` decides. (For the middle company that count gives {counted:,} for ours; {asked:,} were
+  made.) Time for loading at the end comes on top of what is projected, and for
+  ours *ready* is projected as if what matters were landed as soon as it is read and nothing of it had to be asked
+  again; for the small company it is measured.
+- *With the limit off* the contenders run one after the other, the SDK's own throttle off. The sandbox takes a part
+  of the cores: small differences mean nothing. *Rows* are accounts, contacts, invoices, credit notes and
+  payments; proformas, estimates and orders, which stand in the same list, are not counted.
+- *After the first sync* {changes} changes happen at Pennylane (new, paid, deleted and changed documents,
+  contacts that come and go, payments whose status changes, a deleted account), and one more account is left
+  out, whose rows have to stay as they are. Then each contender runs again, the SDK's script replacing its
+  tables, and its tables are compared with the sandbox's true state. An account is left out from the start; the
+  other two do that by a filter of the API.
+- *Credit notes* stand in the same list as invoices; the others are taken to tell them by their status or by the
+  invoice that they credit; a draft that credits none has neither (the sign of its amount hints at it). Asking for
+  them in a list of their own, by the filter `credit_note`, would tell them all.
+- This project's run after changes also reads contacts and payments again that no event speaks of, up to 1,500
+  requests (`PENNYLANE_SYNC_DETAIL_REQUESTS`): a contact's change, or a payment's own status, raises none.
+"""
+
+
+def document(results: Sequence[Results], *, machine: str) -> str:
+    middle = results[1].unlimited["ours"]
+    return _PAGE.format(
+        machine=machine,
+        tables="\n\n".join(one.markdown() for one in results),
+        counted=middle.needed.complete,
+        asked=middle.first.asked.requests - middle.first.asked.listing,
+        changes=CHANGES,
+    )

@@ -1,0 +1,100 @@
+"""A sandbox in a process of its own, and what it tells of the requests that it was asked."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+LIMIT = 25
+WINDOW = 5.0
+LATENCY_MS = 100
+_LISTS = ("/customers", "/customer_invoices", "/changelogs/customers", "/changelogs/customer_invoices")
+
+
+@dataclass(frozen=True)
+class Size:
+    name: str
+    customers: int
+    invoices: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.customers:,} accounts, {self.invoices:,} invoices)"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Requests of one run; `share` is what was used of the limit, None where the run was too short to say."""
+
+    requests: int
+    listing: int
+    refused: int
+    share: float | None
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any]) -> "Asked":
+        by_path = report["by_path"]
+        return cls(
+            requests=report["total"],
+            listing=sum(by_path.get(f"/api/external/v2{path}", 0) for path in _LISTS),
+            refused=report["by_status"].get("429", 0),
+            share=_share(report["by_window"]),
+        )
+
+
+def _share(windows: list[dict[str, Any]]) -> float | None:
+    """Granted requests of those that the windows between a run's first and its last would have granted.
+
+    The first and the last window are left out: the run did not have them for itself. One in which nothing was asked,
+    since the contender was busy otherwise, counts as unused.
+    """
+    counted = {int(one["window"]): min(int(one["count"]), LIMIT) for one in windows}
+    if len(counted) < 3:
+        return None
+    first, last = min(counted), max(counted)
+    whole = int((last - first) / WINDOW) - 1
+    return sum(count for window, count in counted.items() if first < window < last) / (whole * LIMIT)
+
+
+class StandIn:
+    """What the benchmark asks of a running sandbox: by its control address, which it does not count."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def token(self) -> str:
+        return str(self._call("POST", "tokens", {})["token"])
+
+    def state(self) -> dict[str, Any]:
+        return self._call("GET", "state")
+
+    def asked(self) -> Asked:
+        """What was asked since the last time."""
+        asked = Asked.from_report(self._call("GET", "requests"))
+        self._call("DELETE", "requests")
+        return asked
+
+    def change(self, kind: str, **arguments: object) -> None:
+        self._call("POST", f"changes/{kind}", arguments)
+
+    def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        response = requests.request(method, f"{self.url}/control/{path}", json=body, timeout=300)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+@contextmanager
+def stand_in(size: Size, *, limited: bool) -> Iterator[StandIn]:
+    """A sandbox of one company: with the real limit and some latency, or with neither."""
+    command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--control", "--companies", "1"]
+    command += ["--customers", str(size.customers), "--invoices", str(size.invoices)]
+    command += ["--rate-limit", str(LIMIT if limited else 0), "--latency-ms", str(LATENCY_MS if limited else 0)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield StandIn(process.stdout.readline().split()[-1] if process.stdout else "")
+        finally:
+            process.terminate()
