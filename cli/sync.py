@@ -70,12 +70,12 @@ def _how_complete(metadata: Metadata) -> str:
         return "Everything is in."
     if not details["ready"]:
         return f"Contacts or payments of {pending:,} accounts and invoices are still to be read."
+    said = f"Ready: all that is needed for follow-up is in. The history of {pending:,} accounts and invoices"
     a_sync = Installation().settings.pennylane_sync_detail_requests
-    syncs = f", {math.ceil(int(details['requests_still_to_be_made']) / a_sync):,} of them or more" if a_sync else ""
-    return (
-        "Ready: all that is needed for follow-up is in. The history of "
-        f"{pending:,} accounts and invoices follows in the hourly syncs{syncs}."
-    )
+    if not a_sync:
+        return f"{said} waits: PENNYLANE_SYNC_DETAIL_REQUESTS is 0."
+    syncs = math.ceil(int(details["requests_still_to_be_made"]) / a_sync)
+    return f"{said} follows in the next hourly syncs, {syncs:,} of them or more."
 
 
 def _document(installation: Installation, company_id: int, metadata: Metadata) -> dict[str, object]:

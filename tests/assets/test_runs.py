@@ -229,3 +229,25 @@ def test_an_exclusion_set_while_a_run_goes_on_holds_from_the_next_run_on(
         assert side.run("hourly_sync", company.id).success
     assert program.rows("SELECT account_id FROM excluded_accounts") == [(account,)]
     assert program.rows("SELECT * FROM contacts WHERE account_id = ?", account) == contacts
+
+
+def test_a_first_run_tells_when_the_company_is_ready_and_leaves_history_to_the_hourly_ones(
+    program: Program, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assets.receivables._FIRST_HISTORY_SECONDS", 0.0)
+    company = sandbox.world.id
+    program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
+    with dagster_side(program.with_settings(PENNYLANE_SYNC_DETAIL_REQUESTS="0")) as side:
+        first = metadata(side.run("initial_sync", company))
+        assert first["payments"]["ready"] is True
+        assert first["payments"]["invoices_still_to_be_read"] != 0
+        assert "Ready: all that is needed for follow-up is in." in side.events()
+    (status,) = program.status()
+    assert (status["state"], status["ready"]) == ("active", True)
+    assert status["pending_payments"] == first["payments"]["invoices_still_to_be_read"]
+
+    said = program.with_settings(PENNYLANE_SYNC_DETAIL_REQUESTS="0").done("sync").out
+    assert "Ready: all that is needed for follow-up is in. The history of" in said
+    assert said.rstrip().endswith("waits: PENNYLANE_SYNC_DETAIL_REQUESTS is 0.")
+    assert program.done("sync").out.rstrip().endswith("Everything is in.")
+    assert program.status()[0]["pending_payments"] == 0
