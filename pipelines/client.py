@@ -24,8 +24,8 @@ from pipelines.errors import (
 from pipelines.pacing import Pacer, Ticket
 
 API = "/api/external/v2"
-WORKERS = 16
-"""Requests in flight at the most: enough for the limit of 5 a second at 3 seconds of latency."""
+WORKERS = 32
+"""Requests in flight at the most: enough for the limit of 5 a second at 6 seconds of latency, or for four times it."""
 
 _TIMEOUT = (10, 60)  # seconds to connect, to wait for an answer
 _ATTEMPTS = 8

@@ -19,7 +19,7 @@ from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
 from pipelines.records import Row
-from pipelines.removal import remove_gone, remove_unlisted, unlisted, without_account
+from pipelines.removal import holds_older, remove_gone, remove_unlisted, unlisted, without_account
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
@@ -119,20 +119,29 @@ class ListsSync:
                 self._watch(Progress("lists", listed))
                 if pieces.full:
                     self._land_listed(pieces, started, noted, remaining)
-        noted = noted or self._pennylane.server_time()
-        self._land_listed(pieces, started, noted, remaining)
-        self._remove_unlisted(started)
-        cursor = Cursor(noted)
-        self._landing.land({}, self._state({kind.changelog: cursor for kind in KINDS}))
+        cursor = Cursor(noted or self._pennylane.server_time())
+        if self._holds_older_rows(started):
+            self._land_listed(pieces, started, cursor.until, remaining)
+            self._remove_unlisted(started)
+        pieces.land(
+            {
+                **self._state({kind.changelog: cursor for kind in KINDS}),
+                "listed_until": self._now().isoformat(),
+            }
+        )
+
+    def _holds_older_rows(self, than: datetime) -> bool:
+        """Rows that the listing has not brought, or not yet landed: not so in a first sync that nothing interrupted."""
+        with self._landing.warehouse.session() as session:
+            return any(holds_older(session, self._landing.company_id, kind.table, than) for kind in KINDS)
 
     def _land_listed(
         self, pieces: Pieces, started: datetime, noted: datetime, remaining: dict[str, list[Range]]
     ) -> None:
-        listing = self._checkpoint(started, noted, remaining)
         pieces.land(
             {
                 **self._landing.state,
-                "listing": listing,
+                "listing": self._checkpoint(started, noted, remaining),
                 "listed_until": self._now().isoformat(),
                 "unreadable": self._reader.to_state(),
             }

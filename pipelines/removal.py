@@ -36,6 +36,12 @@ def remove_unlisted(
     return _remove(session, company_id, table, condition, listed_since)
 
 
+def holds_older(session: Session, company_id: int, table: Table, than: datetime) -> bool:
+    """Whether there is a row that was read before then."""
+    query = f"SELECT 1 FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND synced_at < %s LIMIT 1"
+    return bool(session.rows(query, than))
+
+
 def unlisted(
     session: Session, company_id: int, table: Table, listed_since: datetime, accounts: Collection[int]
 ) -> set[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from threading import Condition
 
+from pipelines.client import WORKERS
 from pipelines.pacing import WINDOW_SECONDS, Pacer, Ticket
 
 
@@ -47,7 +48,7 @@ class Simulation:
         latency: float,
         jitter: float = 0.2,
         outward: float = 0.5,
-        workers: int = 16,
+        workers: int = WORKERS,
         offset: float = 1234.567,
         limit: Callable[[int], int] = lambda _: 25,
         others_per_second: float = 0.0,

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     with Landing.opened(warehouse_at(warehouse_url), int(company_id), Path(work_dir)) as opened:
         _tell(Progress("opened", 0))
         ListsSync(pennylane, opened, frozenset(), _now, _tell).run(full=how == "full")
-        DetailsSync(pennylane, opened, _now, _tell).run(Share(0))
+        DetailsSync(pennylane, opened, _now, _tell).run(Share(0, 3600.0))
 
 
 if __name__ == "__main__":

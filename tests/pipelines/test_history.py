@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.client import Pennylane
+from pipelines.client import WORKERS, Pennylane
 from pipelines.due import pending
 from pipelines.progress import Pace, Progress
 from sandbox.changes import customers, invoices, receipts
@@ -56,9 +56,8 @@ def test_what_matters_is_read_before_anything_else_and_makes_the_company_ready(m
     report = company.sync(pennylane=pennylane).details
     matters = _matters(company.world, company.server.url)
     order = list(dict.fromkeys(pennylane.asked))
-    in_flight = 16
     assert 20 < len(matters) < len(order) / 2
-    assert matters <= set(order[: len(matters) + in_flight])
+    assert matters <= set(order[: len(matters) + WORKERS])
     assert report.pending.ready
     assert company.differences() == []
 

@@ -49,7 +49,7 @@ def test_another_program_gets_its_share_and_we_use_what_is_left(latency: float, 
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("limit", [5, 10, 60, 100])
 def test_another_limit_is_followed(latency: float, limit: int) -> None:
-    outcome = Simulation(latency=latency, limit=lambda _: limit, workers=32).run(LAST)
+    outcome = Simulation(latency=latency, limit=lambda _: limit).run(LAST)
     assert _refused(outcome) == 0
     assert outcome.use(FIRST, LAST) >= 0.95
 
@@ -57,7 +57,7 @@ def test_another_limit_is_followed(latency: float, limit: int) -> None:
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("later", [10, 100])
 def test_a_limit_that_changes_is_followed(latency: float, later: int) -> None:
-    outcome = Simulation(latency=latency, limit=lambda window: 25 if window < 6 else later, workers=32).run(LAST)
+    outcome = Simulation(latency=latency, limit=lambda window: 25 if window < 6 else later).run(LAST)
     assert _refused(outcome) == 0
     assert outcome.use(FIRST, LAST) >= 0.95
 
