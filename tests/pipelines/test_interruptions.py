@@ -167,7 +167,7 @@ def test_a_killed_process_is_completed_by_the_next(
         request.getfixturevalue("postgres_url") if database == "postgres" else f"duckdb:///{tmp_path / 'killed.duckdb'}"
     )
     company = make_company(30, 300, warehouse_at(url), latency=0.01, frozen=False, start=datetime.now(UTC))
-    for place, how in (("lists 60", "any"), ("details 25", "any"), ("lists 250", "full"), ("details 150", "full")):
+    for place, how in (("lists 60", "any"), ("details 25", "any"), ("lists 250", "full"), ("history 100", "full")):
         _kill_at(company, url, place, how)
         if how == "full":
             change_randomly(company.world, count=5)
