@@ -22,7 +22,7 @@ from pipelines.removal import remove_gone, remove_unlisted, unlisted, without_ac
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
-_PAGES_AHEAD = 200
+_PAGES_AHEAD = 50
 
 RESUMABLE = timedelta(weeks=3)
 """How old an interrupted listing may be to go on with it: the feeds keep what happened since it began for four."""
