@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import dlt
 import duckdb
 import psycopg2
 from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
@@ -21,6 +20,7 @@ from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
+from pipelines.merging import MergingDuckDB
 from pipelines.postgres import CopyingPostgres
 from pipelines.tables import DATASET
 
@@ -161,7 +161,7 @@ class DuckDBWarehouse(Warehouse):
             raise RuntimeError("the destination is for use within a session")
         # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
         credentials = DuckDbCredentials(self._connection, pragmas=[f"search_path='{_CATALOG}.main'"])
-        return dlt.destinations.duckdb(credentials, staging_dataset_name_layout=staging_layout(company_id))
+        return MergingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -203,8 +203,8 @@ class DuckDBWarehouse(Warehouse):
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
             connection = duckdb.connect()
-            connection.execute("SET GLOBAL TimeZone = 'UTC'")
             quoted = str(self.path).replace("'", "''")
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
             connection.execute(f"ATTACH '{quoted}' AS {_CATALOG}")
             return connection
         except duckdb.IOException as error:
