@@ -28,7 +28,7 @@ from pipelines.warehouse import Session, Warehouse, id_list
 
 State = dict[str, Any]
 
-PIECE_ROWS = 20_000
+PIECE_ROWS = 10_000
 PIECE_SECONDS = 30.0
 """A crash costs at most a piece: rows are landed when either is reached."""
 

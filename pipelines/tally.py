@@ -34,12 +34,10 @@ def compare(session: Session, company_id: int, table: Table, rows: list[Row], pa
     columns = [column for column in table.columns if not column.name.endswith("synced_at")]
     key_of, values_of = itemgetter(*table.key), itemgetter(*(column.name for column in columns))
     column, ids = (table.parent_column, parents) if parents is not None else (table.id_column, _ids(table, rows))
-    held = session.rows(
-        f"SELECT {', '.join(one.name for one in columns)} FROM {DATASET}.{table.name} "
-        f"WHERE company_id = {company_id} AND {column} IN ({id_list(ids)})"
-    )
-    if not held:  # as in most of a first sync
+    those = f"FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND {column} IN ({id_list(ids)})"
+    if not session.value(f"SELECT count(*) {those}"):  # as in most of a first sync
         return Tally(read=len(rows), added=len(rows))
+    held = session.rows(f"SELECT {', '.join(one.name for one in columns)} {those}")
     coming = {key_of(row): values_of(row) for row in rows}
     key_at = itemgetter(*(at for name in table.key for at, one in enumerate(columns) if one.name == name))
     kept = [(values, coming[key]) for values in held if (key := key_at(values)) in coming]

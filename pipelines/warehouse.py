@@ -25,6 +25,8 @@ from pipelines.postgres import CopyingPostgres
 from pipelines.tables import DATASET
 
 LOCK_WAIT_SECONDS = 60.0
+MEMORY_LIMIT = "256MB"
+"""For DuckDB, which else takes up to 80 % of the machine's; what does not fit goes to a folder beside the file."""
 
 _NAMED = frozenset({"host", "port", "dbname", "user", "password"})
 
@@ -205,6 +207,8 @@ class DuckDBWarehouse(Warehouse):
             connection = duckdb.connect()
             quoted = str(self.path).replace("'", "''")
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")
+            connection.execute(f"SET GLOBAL temp_directory = '{quoted}.tmp'")
             connection.execute(f"ATTACH '{quoted}' AS {_CATALOG}")
             return connection
         except duckdb.IOException as error:
