@@ -18,6 +18,7 @@ from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.errors import WarehouseUnusable
+from pipelines.indexes import index
 from pipelines.records import Row
 from pipelines.removal import left_as_they_are
 from pipelines.source import SOURCE, pennylane
@@ -119,6 +120,7 @@ class Landing:
             if missing:
                 self._load({table: [] for table in TABLES}, self.state)
             describe(session)
+            index(session)
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> LoadInfo:
         with _dlt_errors():

@@ -38,6 +38,7 @@ class _Dialect:
     placeholder: str
     enter_schema: str
     comments: str
+    looks_up_by_index: bool
 
 
 _CATALOG = "warehouse"
@@ -59,8 +60,8 @@ _POSTGRES_COMMENTS = """
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
     WHERE n.nspname = %s
 """
-_DUCKDB = _Dialect("?", f"SET search_path = '{_CATALOG}.{DATASET}'", _DUCKDB_COMMENTS)
-_POSTGRES = _Dialect("%s", f"SET search_path = {DATASET}", _POSTGRES_COMMENTS)
+_DUCKDB = _Dialect("?", f"SET search_path = '{_CATALOG}.{DATASET}'", _DUCKDB_COMMENTS, looks_up_by_index=False)
+_POSTGRES = _Dialect("%s", f"SET search_path = {DATASET}", _POSTGRES_COMMENTS, looks_up_by_index=True)
 
 
 class _Cursor(Protocol):
@@ -100,6 +101,11 @@ class Session:
     def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
         """The comments on a schema's tables and views (column None) and on their columns."""
         return {(table, column): comment for table, column, comment in self.rows(self._dialect.comments, schema)}
+
+    @property
+    def looks_up_by_index(self) -> bool:
+        """Whether indexes help; DuckDB's would rather be in the way."""
+        return self._dialect.looks_up_by_index
 
     def enter_schema(self) -> None:
         """From here on, names without a schema are those of `receivables`."""
