@@ -8,3 +8,7 @@ os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 # Rows do not stay behind in the staging schema once they are merged.
 os.environ.setdefault("LOAD__TRUNCATE_STAGING_DATASET", "true")
+# Nor do the files of rows that were loaded.
+os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
+# Files that live for a second on this machine's disk: compressing them takes longer than all the rest of their making.
+os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")

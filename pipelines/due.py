@@ -50,8 +50,9 @@ def _candidates(company_id: int) -> str:
     """Everything that has details, with rank and age. Drafts have no payments (GUIDE: "The records")."""
     unpaid = "NOT COALESCE(paid, FALSE) AND COALESCE(status, '') NOT IN ('cancelled', 'archived', 'paid')"
     excluded = f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
+    owing = "(SELECT MIN(i.rank) FROM invoice i WHERE i.account_id = a.account_id)"
     return f"""
-        WITH invoice AS (
+        WITH invoice AS NOT MATERIALIZED (
             SELECT
                 *,
                 CASE WHEN {unpaid} THEN 0 WHEN updated_at >= %s THEN 1 ELSE {HISTORY} END AS rank
@@ -59,14 +60,12 @@ def _candidates(company_id: int) -> str:
             WHERE company_id = {company_id} AND NOT COALESCE(draft, FALSE)
                 AND (account_id IS NULL OR account_id NOT IN ({excluded}))
         ),
-        owing AS (SELECT account_id, MIN(rank) AS rank FROM invoice WHERE account_id IS NOT NULL GROUP BY account_id),
-        candidate AS (
+        candidate AS NOT MATERIALIZED (
             SELECT
                 'contacts' AS what, a.account_id AS parent_id, FALSE AS received, a.contacts_synced_at AS last_read,
-                LEAST(COALESCE(o.rank, {HISTORY}), CASE WHEN a.updated_at >= %s THEN 1 ELSE {HISTORY} END) AS rank,
+                LEAST(COALESCE({owing}, {HISTORY}), CASE WHEN a.updated_at >= %s THEN 1 ELSE {HISTORY} END) AS rank,
                 NULL AS day, a.synced_at AS seen_at
             FROM {DATASET}.accounts a
-            LEFT JOIN owing o ON o.account_id = a.account_id
             WHERE a.company_id = {company_id} AND a.account_id NOT IN ({excluded})
             UNION ALL
             SELECT

@@ -19,6 +19,7 @@ from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.errors import WarehouseUnusable
+from pipelines.indexes import index
 from pipelines.records import Row
 from pipelines.removal import excluded_before
 from pipelines.source import SOURCE, pennylane
@@ -124,6 +125,23 @@ class Landing:
             if missing:
                 self._load({table: [] for table in TABLES}, self.state)
             describe(session)
+            index(session)
+            self._forget_packages(session)
+
+    def _forget_packages(self, session: Session) -> None:
+        """Delete what dlt noted of earlier packages, for ever: it goes by a pipeline's last state that was loaded."""
+        states, loads = f"{DATASET}._dlt_pipeline_state", f"{DATASET}._dlt_loads"
+        session.execute(
+            f"""
+            DELETE FROM {states} WHERE pipeline_name = %s AND _dlt_load_id < (
+                SELECT max(load_id) FROM {states} JOIN {loads} ON load_id = _dlt_load_id
+                WHERE pipeline_name = %s AND status = 0
+            )
+            """,
+            self._pipeline.pipeline_name,
+            self._pipeline.pipeline_name,
+        )
+        session.execute(f"DELETE FROM {loads} WHERE load_id NOT IN (SELECT _dlt_load_id FROM {states})")
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> LoadInfo:
         with _dlt_errors():

@@ -23,7 +23,7 @@ from pipelines.removal import holds_older, remove_gone, remove_unlisted, unliste
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
-_PAGES_AHEAD = 200
+_PAGES_AHEAD = 50
 
 _CLOCKS_APART = timedelta(minutes=10)
 """Our clock and Pennylane's."""

@@ -12,6 +12,8 @@ from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.storages.file_storage import FileStorage
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 
+from pipelines.merging import MergesKeyByKey
+
 
 class _CopyJob(PostgresCsvCopyJob):
     """Copies a file of our own making: comma, UTF-8, the columns' names in its first line."""
@@ -26,7 +28,7 @@ class _CopyJob(PostgresCsvCopyJob):
                 cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT CSV, ENCODING 'utf-8')", file)
 
 
-class _Client(PostgresClient):
+class _Client(MergesKeyByKey, PostgresClient):
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal
-from typing import Any
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import cache
+from typing import Any, NamedTuple
 
-from pipelines.tables import AMOUNT_SCALE, RATE_SCALE, Table, Type
+from pipelines.tables import AMOUNT_SCALE, DIGITS, RATE_SCALE, Column, Table, Type
 
 Record = dict[str, Any]
 Row = dict[str, Any]
 
 MAX_ID = 2**63 - 1
-_EXACT = Context(prec=80)
+_EXACT = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
+"""Refuses what it would have to round, and more digits than the tables hold."""
 
 
 class UnreadableRecord(ValueError):
@@ -24,22 +26,38 @@ def to_row(table: Table, record: Record, **filled: Any) -> Row:
 
     Raises UnreadableRecord, naming table, id and field, where a value does not fit its type.
     """
-    row = dict(filled)
-    for column in table.columns:
-        if column.path is None:
-            row.setdefault(column.name, None)
-            continue
+    plan = _plan(table)
+    row = {**plan.unfilled, **filled}
+    for column, field, inside, read in plan.steps:
         try:
-            row[column.name] = _READERS[column.type](_at(record, column.path))
+            value = record.get(field)
+            if inside:
+                value = _at(value, inside)
+            row[column.name] = None if value is None else read(value)
         except (ValueError, TypeError, ArithmeticError):
             # Not the value itself: it may be personal data, and this text is logged.
             raise UnreadableRecord(f"{table.name} {record['id']}: {column.path} is no {column.type.value}") from None
     return row
 
 
-def _at(record: Record, path: str) -> Any:
-    value: Any = record
-    for part in path.split("."):
+class _Plan(NamedTuple):
+    """How a table's rows are made: the columns that are filled by us, and what is read from where for the others."""
+
+    unfilled: dict[str, None]
+    steps: list[tuple[Column, str, tuple[str, ...], Callable[[Any], Any]]]
+
+
+@cache
+def _plan(table: Table) -> _Plan:
+    paths = [(column, column.path.split(".")) for column in table.columns if column.path is not None]
+    return _Plan(
+        {column.name: None for column in table.columns if column.path is None},
+        [(column, field, tuple(inside), _READERS[column.type]) for column, (field, *inside) in paths],
+    )
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
         if value is None:
             return None
         if not isinstance(value, dict):
@@ -58,23 +76,28 @@ def _id(value: Any) -> int:
 
 
 def _text(value: Any) -> str:
-    return _storable(value) if isinstance(value, str) else _json(value)
+    if not isinstance(value, str):
+        return _json(value)
+    return value if value.isascii() and "\0" not in value else _storable_text(value)
 
 
 def _json(value: Any) -> str:
     return json.dumps(_storable(value), ensure_ascii=False, default=str)
 
 
-def _storable(value: Any) -> Any:
+def _storable_text(text: str) -> str:
     """Without what no database stores as text, which JSON can carry: NUL (Postgres) and half surrogate pairs (all)."""
+    text = text.replace("\0", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        if "\0" in value:
-            value = value.replace("\0", "\ufffd")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return value
+        return _storable_text(value)
     if isinstance(value, list):
         return [_storable(one) for one in value]
     if isinstance(value, dict):
@@ -92,9 +115,9 @@ def _decimal(scale: int) -> Callable[[Any], Decimal]:
     step = Decimal(1).scaleb(-scale)
 
     def read(value: Any) -> Decimal:
-        number = Decimal(str(value))
-        if not number.is_finite() or number != number.quantize(step, context=_EXACT) or number.adjusted() > 37 - scale:
-            raise ValueError(f"not an amount of at most {38 - scale} digits before and {scale} after the point")
+        number = Decimal(str(value)).quantize(step, context=_EXACT)
+        if number.is_nan():
+            raise ValueError("not a number")
         return number
 
     return read
@@ -102,25 +125,24 @@ def _decimal(scale: int) -> Callable[[Any], Decimal]:
 
 def _timestamp(value: str) -> datetime:
     moment = datetime.fromisoformat(value)
+    if moment.tzinfo is UTC:
+        return moment
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _optional(read: Callable[[Any], Any], *, empty_is_null: bool = True) -> Callable[[Any], Any]:
-    def read_or_none(value: Any) -> Any:
-        if value is None or (empty_is_null and value == ""):
-            return None
-        return read(value)
-
-    return read_or_none
+def _unless_empty(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Empty text says nothing where no text is expected."""
+    return lambda value: None if value == "" else read(value)
 
 
 _READERS: dict[Type, Callable[[Any], Any]] = {
-    Type.ID: _optional(_id),
-    Type.TEXT: _optional(_text, empty_is_null=False),
-    Type.BOOLEAN: _optional(_boolean),
-    Type.DATE: _optional(date.fromisoformat),
-    Type.TIMESTAMP: _optional(_timestamp),
-    Type.AMOUNT: _optional(_decimal(AMOUNT_SCALE)),
-    Type.RATE: _optional(_decimal(RATE_SCALE)),
-    Type.JSON: _optional(_json, empty_is_null=False),
+    Type.ID: _unless_empty(_id),
+    Type.TEXT: _text,
+    Type.BOOLEAN: _unless_empty(_boolean),
+    Type.DATE: _unless_empty(date.fromisoformat),
+    Type.TIMESTAMP: _unless_empty(_timestamp),
+    Type.AMOUNT: _unless_empty(_decimal(AMOUNT_SCALE)),
+    Type.RATE: _unless_empty(_decimal(RATE_SCALE)),
+    Type.JSON: _json,
 }
+"""How a value that is there is read."""

@@ -13,8 +13,10 @@ from dlt.common.schema.typing import TColumnSchema
 
 DATASET = "receivables"
 
+DIGITS = 38
 AMOUNT_SCALE = 6
 RATE_SCALE = 12
+"""Of a decimal's digits, how many stand behind the point."""
 
 
 class Type(Enum):
@@ -44,8 +46,8 @@ _ARROW: dict[Type, pa.DataType] = {
     Type.BOOLEAN: pa.bool_(),
     Type.DATE: pa.date32(),
     Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
-    Type.AMOUNT: pa.decimal128(38, AMOUNT_SCALE),
-    Type.RATE: pa.decimal128(38, RATE_SCALE),
+    Type.AMOUNT: pa.decimal128(DIGITS, AMOUNT_SCALE),
+    Type.RATE: pa.decimal128(DIGITS, RATE_SCALE),
     Type.JSON: pa.string(),
 }
 
@@ -55,8 +57,8 @@ _DLT: dict[Type, TColumnSchema] = {
     Type.BOOLEAN: {"data_type": "bool"},
     Type.DATE: {"data_type": "date"},
     Type.TIMESTAMP: {"data_type": "timestamp"},
-    Type.AMOUNT: {"data_type": "decimal", "precision": 38, "scale": AMOUNT_SCALE},
-    Type.RATE: {"data_type": "decimal", "precision": 38, "scale": RATE_SCALE},
+    Type.AMOUNT: {"data_type": "decimal", "precision": DIGITS, "scale": AMOUNT_SCALE},
+    Type.RATE: {"data_type": "decimal", "precision": DIGITS, "scale": RATE_SCALE},
     Type.JSON: {"data_type": "json"},
 }
 
@@ -71,9 +73,12 @@ class Column:
     path: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """A table of the schema `receivables`; `key` starts with company_id; rows sharing `replaced_by` go as a whole."""
+    """A table of the schema `receivables`; `key` starts with company_id; rows sharing `replaced_by` go as a whole.
+
+    Each is declared once and equals only itself: it is looked up per record, and hashing all its columns is slow.
+    """
 
     name: str
     description: str

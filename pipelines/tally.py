@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from pipelines.records import Row
@@ -31,22 +32,20 @@ class Tally:
 def compare(session: Session, company_id: int, table: Table, rows: list[Row], parents: Collection[int] | None) -> Tally:
     """What landing `rows` will change; `parents`, where given, are those whose rows will be replaced as a whole."""
     columns = [column for column in table.columns if not column.name.endswith("synced_at")]
-    keys = [columns.index(column) for name in table.key for column in columns if column.name == name]
+    key_of, values_of = itemgetter(*table.key), itemgetter(*(column.name for column in columns))
     column, ids = (table.parent_column, parents) if parents is not None else (table.id_column, _ids(table, rows))
-    held = {
-        tuple(values[at] for at in keys): _comparable(columns, values)
-        for values in session.rows(
-            f"SELECT {', '.join(one.name for one in columns)} FROM {DATASET}.{table.name} "
-            f"WHERE company_id = {company_id} AND {column} IN ({id_list(ids)})"
-        )
-    }
-    coming = {table.key_of(row): _comparable(columns, [row[one.name] for one in columns]) for row in rows}
-    added = coming.keys() - held.keys()
+    those = f"FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND {column} IN ({id_list(ids)})"
+    if not session.value(f"SELECT count(*) {those}"):  # as in most of a first sync
+        return Tally(read=len(rows), added=len(rows))
+    held = session.rows(f"SELECT {', '.join(one.name for one in columns)} {those}")
+    coming = {key_of(row): values_of(row) for row in rows}
+    key_at = itemgetter(*(at for name in table.key for at, one in enumerate(columns) if one.name == name))
+    kept = [(values, coming[key]) for values in held if (key := key_at(values)) in coming]
     return Tally(
         read=len(rows),
-        added=len(added),
-        changed=sum(1 for key in coming.keys() & held.keys() if coming[key] != held[key]),
-        removed=len(held.keys() - coming.keys()) if parents is not None else 0,
+        added=len(coming) - len(kept),
+        changed=sum(1 for old, new in kept if old != new and _comparable(columns, old) != _comparable(columns, new)),
+        removed=len(held) - len(kept) if parents is not None else 0,
     )
 
 

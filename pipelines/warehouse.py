@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import dlt
 import duckdb
 import psycopg2
 from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
@@ -21,10 +20,15 @@ from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
+from pipelines.merging import MergingDuckDB
 from pipelines.postgres import CopyingPostgres
 from pipelines.tables import DATASET
 
 LOCK_WAIT_SECONDS = 60.0
+MEMORY_LIMIT = "256MB"
+"""For DuckDB, which else takes up to 80 % of the machine's; what does not fit goes to a folder beside the file."""
+ROW_GROUP_ROWS = 30_720
+"""On closing, DuckDB merges pieces into groups, by default of 122,880 rows; these take half the memory to merge."""
 
 _NAMED = frozenset({"host", "port", "dbname", "user", "password"})
 
@@ -36,6 +40,7 @@ class _Dialect:
     placeholder: str
     enter_schema: str
     comments: str
+    looks_up_by_index: bool
 
 
 _CATALOG = "warehouse"
@@ -57,8 +62,8 @@ _POSTGRES_COMMENTS = """
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
     WHERE n.nspname = %s
 """
-_DUCKDB = _Dialect("?", f"SET search_path = '{_CATALOG}.{DATASET}'", _DUCKDB_COMMENTS)
-_POSTGRES = _Dialect("%s", f"SET search_path = {DATASET}", _POSTGRES_COMMENTS)
+_DUCKDB = _Dialect("?", f"SET search_path = '{_CATALOG}.{DATASET}'", _DUCKDB_COMMENTS, looks_up_by_index=False)
+_POSTGRES = _Dialect("%s", f"SET search_path = {DATASET}", _POSTGRES_COMMENTS, looks_up_by_index=True)
 
 
 class _Cursor(Protocol):
@@ -98,6 +103,11 @@ class Session:
     def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
         """The comments on a schema's tables and views (column None) and on their columns."""
         return {(table, column): comment for table, column, comment in self.rows(self._dialect.comments, schema)}
+
+    @property
+    def looks_up_by_index(self) -> bool:
+        """Whether indexes help; DuckDB's would rather be in the way."""
+        return self._dialect.looks_up_by_index
 
     def enter_schema(self) -> None:
         """From here on, names without a schema are those of `receivables`."""
@@ -161,7 +171,7 @@ class DuckDBWarehouse(Warehouse):
             raise RuntimeError("the destination is for use within a session")
         # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
         credentials = DuckDbCredentials(self._connection, pragmas=[f"search_path='{_CATALOG}.main'"])
-        return dlt.destinations.duckdb(credentials, staging_dataset_name_layout=staging_layout(company_id))
+        return MergingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -203,9 +213,11 @@ class DuckDBWarehouse(Warehouse):
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
             connection = duckdb.connect()
-            connection.execute("SET GLOBAL TimeZone = 'UTC'")
             quoted = str(self.path).replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS {_CATALOG}")
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")
+            connection.execute(f"SET GLOBAL temp_directory = '{quoted}.tmp'")
+            connection.execute(f"ATTACH '{quoted}' AS {_CATALOG} (ROW_GROUP_SIZE {ROW_GROUP_ROWS})")
             return connection
         except duckdb.IOException as error:
             if "conflicting lock" in str(error).lower() or "could not set lock" in str(error).lower():
@@ -275,8 +287,12 @@ def warehouse_at(url: str) -> Warehouse:
 
 
 def id_list(ids: Iterable[int]) -> str:
-    """Ids as SQL, for `IN (...)`; an empty list matches nothing."""
-    return ", ".join(str(int(one)) for one in ids) or "NULL"
+    """Ids as SQL, for `IN (...)`; an empty list matches nothing.
+
+    As one text that the database takes apart: DuckDB takes 90 ms to read and plan 10,000 literals, and 8 for this.
+    """
+    text = ",".join(str(int(one)) for one in ids)
+    return f"SELECT CAST(unnest(string_to_array('{text}', ',')) AS BIGINT)" if text else "NULL"
 
 
 class _FileLocked(Exception):

@@ -1,0 +1,141 @@
+"""What growth costs: a first listing's memory, and an hourly sync after 100 changes, on tables of growing size.
+
+`python -m benchmarks.growth [--postgres URL] [SIZE...]`: URL is an empty Postgres database; DuckDB files otherwise.
+Each size has a sandbox of its own, without a rate limit, and a process per sync. Details are marked as read after the
+listing, so that the hourly sync reads those of what changed, and 50 requests' worth in rotation.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.client import Pennylane
+from pipelines.details import DetailsSync
+from pipelines.landing import Landing
+from pipelines.lists import ListsSync
+from pipelines.tables import DATASET
+from pipelines.warehouse import Warehouse, warehouse_at
+
+SIZES = (1_000, 100_000)
+CHANGES = 100
+ROTATION = 50
+
+
+class Token:
+    """A company API token of the sandbox."""
+
+    def __init__(self, url: str) -> None:
+        self._token = str(requests.post(f"{url}/control/tokens", json={}, timeout=30).json()["token"])
+
+    def access_token(self) -> str:
+        return self._token
+
+    def renewed(self, after: str) -> str:
+        raise RuntimeError(f"the sandbox refused a token of {len(after)} characters")
+
+
+@contextmanager
+def sandbox_of(invoices: int) -> Iterator[str]:
+    """The address of a sandbox of this size."""
+    size = ["--companies", "1", "--customers", str(max(invoices // 10, 1)), "--invoices", str(invoices)]
+    command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--rate-limit", "0", "--control", *size]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sandbox:
+        try:
+            yield sandbox.stdout.readline().split()[-1] if sandbox.stdout else ""
+        finally:
+            sandbox.terminate()
+
+
+def sync(url: str, warehouse_url: str, company: int, *, details: bool) -> dict[str, float]:
+    """A sync of the lists, and of the details if told, in this process; what it took."""
+    warehouse = warehouse_at(warehouse_url)
+    pennylane = Pennylane(url, Token(url))
+    began, used = time.perf_counter(), time.process_time()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Landing.opened(warehouse, company, Path(folder)) as landing,
+    ):
+        opened = time.perf_counter()
+        ListsSync(pennylane, landing, (), _clock, lambda _: None).run()
+        listed = time.perf_counter()
+        if details:
+            DetailsSync(pennylane, landing, _clock, lambda _: None).run(rotation_requests=ROTATION)
+    return {
+        "rows": sum(tally.read for tally in landing.tally.values()),
+        "requests": pennylane.statuses.total(),
+        "seconds": time.perf_counter() - began,
+        "opening": opened - began,
+        "lists": listed - opened,
+        "details": time.perf_counter() - listed,
+        "cpu": time.process_time() - used,
+        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def in_a_process(url: str, warehouse_url: str, company: int, *, details: bool) -> dict[str, float]:
+    told = json.dumps({"url": url, "warehouse_url": warehouse_url, "company": company, "details": details})
+    printed = subprocess.run(
+        [sys.executable, "-m", "benchmarks.growth", "--sync", told], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    figures: dict[str, float] = json.loads(printed)
+    return figures
+
+
+def mark_as_read(warehouse: Warehouse, company: int) -> None:
+    """As if the details of everything had been read."""
+    with warehouse.session() as session:
+        for table, mark in (("accounts", "contacts_synced_at"), ("invoices", "payments_synced_at")):
+            statement = f"UPDATE {DATASET}.{table} SET {mark} = %s WHERE company_id = {company}"  # noqa: S608
+            session.execute(statement, _clock())
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("sizes", nargs="*", type=int, default=SIZES)
+    arguments.add_argument("--postgres", metavar="URL")
+    arguments.add_argument("--sync", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.sync:
+        json.dump(sync(**json.loads(given.sync)), sys.stdout)
+        return
+    table = Table(title=f"An hourly sync after {CHANGES} changes, as the tables grow", title_justify="left")
+    for heading in ("invoices", "first: rows/s", "peak MB", "hourly: requests", "seconds", "of which CPU", "peak MB"):
+        table.add_column(heading, justify="right")
+    with tempfile.TemporaryDirectory() as folder:
+        for company, invoices in enumerate(given.sizes, start=1):
+            warehouse_url = given.postgres or f"duckdb:///{folder}/{invoices}.duckdb"
+            with sandbox_of(invoices) as url:
+                first = in_a_process(url, warehouse_url, company, details=False)
+                mark_as_read(warehouse_at(warehouse_url), company)
+                requests.post(f"{url}/control/changes/random", json={"count": CHANGES}, timeout=300)
+                hourly = in_a_process(url, warehouse_url, company, details=True)
+            table.add_row(
+                f"{invoices:,}",
+                f"{first['rows'] / first['seconds']:,.0f}",
+                f"{first['peak MB']:,.0f}",
+                f"{hourly['requests']:,.0f}",
+                f"{hourly['seconds']:.1f}",
+                f"{hourly['cpu']:.1f}",
+                f"{hourly['peak MB']:,.0f}",
+            )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
