@@ -41,8 +41,8 @@ measures itself, against the same made-up company:
   made.) Time for loading at the end comes on top of what is projected, and for
   ours *ready* is projected as if what matters were landed as soon as it is read and nothing of it had to be asked
   again; for the small company it is measured.
-- *With the limit off* the contenders run one after the other, the SDK's own throttle off. The sandbox takes a part
-  of the cores: small differences mean nothing. *Rows* are accounts, contacts, invoices, credit notes and
+- *With the limit off* the contenders run one after the other, the SDK's own throttle off, at the latency of a good
+  network. The sandbox takes a part of the cores: small differences mean nothing. *Rows* are accounts, contacts, invoices, credit notes and
   payments; proformas, estimates and orders, which stand in the same list, are not counted.
 - *After the first sync* {changes} changes happen at Pennylane (new, paid, deleted and changed documents,
   contacts that come and go, payments whose status changes, a deleted account), and one more account is left
@@ -52,8 +52,9 @@ measures itself, against the same made-up company:
 - *Credit notes* stand in the same list as invoices; the others are taken to tell them by their status or by the
   invoice that they credit; a draft that credits none has neither (the sign of its amount hints at it). Asking for
   them in a list of their own, by the filter `credit_note`, would tell them all.
-- This project's run after changes also reads contacts and payments again that no event speaks of, up to 1,500
-  requests (`PENNYLANE_SYNC_DETAIL_REQUESTS`): a contact's change, or a payment's own status, raises none.
+- This project reads all contacts and payments in one run here, as the others do, also after the changes: a contact's
+  change, or a payment's own status, raises no event. In its hourly runs it asks for what changed, and spends up to
+  1,500 requests more (`PENNYLANE_SYNC_DETAIL_REQUESTS`) on history and on the others in turn.
 """
 
 

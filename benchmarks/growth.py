@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.client import Pennylane
-from pipelines.details import DetailsSync
+from pipelines.details import DetailsSync, Share
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
 from pipelines.tables import DATASET
@@ -71,7 +71,7 @@ def sync(url: str, warehouse_url: str, company: int, *, details: bool) -> dict[s
         ListsSync(pennylane, landing, (), _clock, lambda _: None).run()
         listed = time.perf_counter()
         if details:
-            DetailsSync(pennylane, landing, _clock, lambda _: None).run(rotation_requests=ROTATION)
+            DetailsSync(pennylane, landing, _clock, lambda _: None).run(Share(ROTATION))
     return {
         "rows": sum(tally.read for tally in landing.tally.values()),
         "requests": pennylane.statuses.total(),

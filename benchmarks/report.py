@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from benchmarks.contenders import Measured
-from benchmarks.stand_in import LATENCY_MS, LIMIT, WINDOW, Size
+from benchmarks.stand_in import LATENCY_MS, LATENCY_WITHOUT_LIMIT_MS, LIMIT, WINDOW, Size
 from benchmarks.trials import CONTENDERS, Run, Unlimited
 
 NAMES = {"ours": "this project", "rest_api": "dlt `rest_api`", "sdk": "`pennylane-sdk`, pandas"}
@@ -27,7 +27,7 @@ class Results:
         return [
             (f"*{LIMIT} requests in {WINDOW:.0f} s, {LATENCY_MS} ms latency*", *("" for _ in CONTENDERS)),
             *(self._measured_under_limit() if self.limited else self._projected()),
-            ("*limit off, no latency*", *("" for _ in CONTENDERS)),
+            (f"*limit off, {LATENCY_WITHOUT_LIMIT_MS} ms latency*", *("" for _ in CONTENDERS)),
             *self._without_limit(),
             *self._second(),
         ]
@@ -44,7 +44,6 @@ class Results:
             line("share of the limit used", lambda run: _share(run.asked.share)),
             line("ready for follow-up after", lambda run: _time(run.measured.ready)),
             line("complete after", lambda run: _time(run.measured.complete)),
-            line("processor time", lambda run: _time(run.measured.processor)),
             line("peak memory", lambda run: _memory(run.measured)),
         ]
 
@@ -69,7 +68,6 @@ class Results:
         return [
             self._line(f"{what}: rows", lambda found: f"{found.rows:,}"),
             self._line(f"{what}: time", lambda found: _time(found.first.measured.complete)),
-            self._line(f"{what}: processor time", lambda found: _time(found.first.measured.processor)),
             self._line(f"{what}: rows per second", lambda found: f"{found.rows / found.first.measured.complete:,.0f}"),
             self._line(f"{what}: peak memory", lambda found: _memory(found.first.measured)),
         ]

@@ -11,7 +11,7 @@ import requests
 
 LIMIT = 25
 WINDOW = 5.0
-LATENCY_MS = 100
+LATENCY_MS, LATENCY_WITHOUT_LIMIT_MS = 200, 25
 _LISTS = ("/customers", "/customer_invoices", "/changelogs/customers", "/changelogs/customer_invoices")
 
 
@@ -89,10 +89,15 @@ class StandIn:
 
 @contextmanager
 def stand_in(size: Size, *, limited: bool) -> Iterator[StandIn]:
-    """A sandbox of one company: with the real limit and some latency, or with neither."""
+    """A sandbox of one company: with the real limit, or without and quicker."""
     command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--control", "--companies", "1"]
     command += ["--customers", str(size.customers), "--invoices", str(size.invoices)]
-    command += ["--rate-limit", str(LIMIT if limited else 0), "--latency-ms", str(LATENCY_MS if limited else 0)]
+    command += [
+        "--rate-limit",
+        str(LIMIT if limited else 0),
+        "--latency-ms",
+        str(LATENCY_MS if limited else LATENCY_WITHOUT_LIMIT_MS),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield StandIn(process.stdout.readline().split()[-1] if process.stdout else "")

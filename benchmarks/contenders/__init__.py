@@ -31,7 +31,6 @@ class Measured:
 
     ready: float
     complete: float
-    processor: float
     peak_mb: float
 
 
@@ -40,12 +39,10 @@ def compete(synchronize: Callable[[Job], float | None]) -> None:
     job = Job(**json.load(sys.stdin))
     ready = synchronize(job)
     ended = time.time()
-    used = resource.getrusage(resource.RUSAGE_SELF)
     measured = Measured(
         ready=(ready or ended) - job.began,
         complete=ended - job.began,
-        processor=used.ru_utime + used.ru_stime,
-        peak_mb=used.ru_maxrss / 1024,
+        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
     sys.stdout.write("\n" + json.dumps(asdict(measured)) + "\n")
 

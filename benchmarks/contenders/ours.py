@@ -14,8 +14,7 @@ from pipelines.progress import Progress
 from pipelines.warehouse import warehouse_at
 
 COMPANY = 1
-_ROTATION = 1500  # the default of PENNYLANE_SYNC_DETAIL_REQUESTS
-_UNTIL_COMPLETE = 86_400.0
+_EVERYTHING = Share(requests=10**9, seconds=86_400.0)  # as the others do; an hourly run has a share of this
 _EXCLUDED_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -39,8 +38,7 @@ def synchronize(job: Job) -> float | None:
         ListsSync(pennylane, landing, published(landing), _now, _unwatched).run()
         ready_at: list[float] = []
         if not job.lists_only:
-            share = Share(_ROTATION, _UNTIL_COMPLETE)
-            DetailsSync(pennylane, landing, _now, _unwatched).run(share, lambda: ready_at.append(time.time()))
+            DetailsSync(pennylane, landing, _now, _unwatched).run(_EVERYTHING, lambda: ready_at.append(time.time()))
     return ready_at[0] if ready_at else None
 
 
