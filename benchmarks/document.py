@@ -42,8 +42,8 @@ measures itself, against the same made-up company:
   ours *ready* is projected as if what matters were landed as soon as it is read and nothing of it had to be asked
   again; for the small company it is measured.
 - *With the limit off* the contenders run one after the other, the SDK's own throttle off, at the latency of a good
-  network. The sandbox takes a part of the cores: small differences mean nothing. *Rows* are accounts, contacts, invoices, credit notes and
-  payments; proformas, estimates and orders, which stand in the same list, are not counted.
+  network. The sandbox takes a part of the cores: small differences mean nothing. *Rows* are accounts, contacts,
+  invoices, credit notes and payments; proformas, estimates and orders, which stand in the same list, are not counted.
 - *After the first sync* {changes} changes happen at Pennylane (new, paid, deleted and changed documents,
   contacts that come and go, payments whose status changes, a deleted account), and one more account is left
   out, whose rows have to stay as they are. Then each contender runs again, the SDK's script replacing its
