@@ -1,7 +1,8 @@
 """Landing: batches of rows and the cursors that cover them, put into the warehouse by one dlt pipeline per company.
 
 dlt's working folder is wiped before each use and its state taken from the warehouse: what is committed there is the one
-truth about where we stand, whatever a crashed run left behind, on whichever machine.
+truth about where we stand, whatever a crashed run left behind, on whichever machine. dlt itself is opened when there is
+something to load.
 """
 
 import copy
@@ -12,23 +13,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dlt
-from dlt.common.pipeline import LoadInfo
-from dlt.pipeline.exceptions import PipelineStepFailed
-
-from pipelines.errors import WarehouseUnusable
+from pipelines.committed import State, committed, forget_packages
 from pipelines.indexes import index
 from pipelines.records import Row
 from pipelines.removal import excluded_before
-from pipelines.source import SOURCE, pennylane
 from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
 from pipelines.views import describe
 from pipelines.warehouse import Session, Warehouse, id_list
 
-State = dict[str, Any]
+if TYPE_CHECKING:
+    from pipelines.loading import Loader
 
 PIECE_ROWS = 10_000
 PIECE_SECONDS = 30.0
@@ -52,6 +49,7 @@ class Landing:
         self.known_until: datetime | None = None
         self._work_dir = work_dir / str(company_id)
         self._before_load = before_load or (lambda: None)
+        self._loader: Loader | None = None
 
     @classmethod
     @contextmanager
@@ -112,63 +110,20 @@ class Landing:
         shutil.rmtree(self._work_dir, ignore_errors=True)
 
     def _restore(self) -> None:
-        with self.warehouse.session() as session, _dlt_errors():
-            self._pipeline = dlt.pipeline(
-                pipeline_name=f"pennylane_{self.company_id}",
-                pipelines_dir=str(self._work_dir),
-                destination=self.warehouse.destination(self.company_id),
-                dataset_name=DATASET,
-            )
-            self._pipeline.sync_destination()
-            self.state = copy.deepcopy(dict(self._pipeline.state.get("sources", {}).get(SOURCE, {})))
-            missing = [table for table in TABLES if not session.has_table(table.name)]
-            if missing:
+        with self.warehouse.session() as session:
+            self.state = committed(session, self.company_id)
+            if not all(session.has_table(table.name) for table in TABLES):
                 self._load({table: [] for table in TABLES}, self.state)
             describe(session)
             index(session)
-            self._forget_packages(session)
+            forget_packages(session, self.company_id)
 
-    def _forget_packages(self, session: Session) -> None:
-        """Delete what dlt noted of earlier packages, for ever: it goes by a pipeline's last state that was loaded."""
-        states, loads = f"{DATASET}._dlt_pipeline_state", f"{DATASET}._dlt_loads"
-        session.execute(
-            f"""
-            DELETE FROM {states} WHERE pipeline_name = %s AND _dlt_load_id < (
-                SELECT max(load_id) FROM {states} JOIN {loads} ON load_id = _dlt_load_id
-                WHERE pipeline_name = %s AND status = 0
-            )
-            """,
-            self._pipeline.pipeline_name,
-            self._pipeline.pipeline_name,
-        )
-        session.execute(f"DELETE FROM {loads} WHERE load_id NOT IN (SELECT _dlt_load_id FROM {states})")
+    def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
+        if self._loader is None:
+            from pipelines.loading import Loader  # noqa: PLC0415 - see there
 
-    def _load(self, rows: Mapping[Table, list[Row]], state: State) -> LoadInfo:
-        with _dlt_errors():
-            self._pipeline.extract(pennylane(rows, state, self.warehouse.file_format))
-            self._pipeline.normalize()
-            with self.warehouse.session():
-                destination = self.warehouse.destination(self.company_id)
-                return self._pipeline.load(destination, raise_on_failed_jobs=True)
-
-
-@contextmanager
-def _dlt_errors() -> Iterator[None]:
-    try:
-        yield
-    except PipelineStepFailed as failure:
-        raise WarehouseUnusable(
-            f"Loading into the warehouse failed (dlt, {failure.step}): {_root_cause(failure)}. Nothing is lost: the "
-            "cursors have not moved, and the next sync repeats what is missing."
-        ) from failure
-
-
-def _root_cause(error: BaseException) -> str:
-    """The first line of what the database said, which dlt's exceptions wrap several times over."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+            self._loader = Loader(self.warehouse, self.company_id, self._work_dir)
+        self._loader.load(rows, state)
 
 
 class Pieces:

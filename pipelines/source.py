@@ -16,10 +16,9 @@ from dlt.common.destination import TLoaderFileFormat
 from dlt.common.schema.typing import TWriteDispositionConfig
 from dlt.sources import DltResource
 
+from pipelines.committed import SOURCE
 from pipelines.records import Row
 from pipelines.tables import Table
-
-SOURCE = "pennylane"
 
 # The rows of a batch are unique by key already: each record is landed once, in its newest shape.
 _MERGE: TWriteDispositionConfig = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}

@@ -6,10 +6,12 @@ tables are all made from these declarations. Field facts: Pennylane's published 
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from dlt.common.schema.typing import TColumnSchema
+
+if TYPE_CHECKING:  # dlt is imported where something is loaded
+    from dlt.common.schema.typing import TColumnSchema
 
 DATASET = "receivables"
 
@@ -36,7 +38,7 @@ class Type(Enum):
         return _ARROW[self]
 
     @property
-    def dlt(self) -> TColumnSchema:
+    def dlt(self) -> "TColumnSchema":
         return _DLT[self]
 
 
@@ -51,7 +53,7 @@ _ARROW: dict[Type, pa.DataType] = {
     Type.JSON: pa.string(),
 }
 
-_DLT: dict[Type, TColumnSchema] = {
+_DLT: dict[Type, "TColumnSchema"] = {
     Type.ID: {"data_type": "bigint"},
     Type.TEXT: {"data_type": "text"},
     Type.BOOLEAN: {"data_type": "bool"},
@@ -103,7 +105,7 @@ class Table:
     def arrow_schema(self) -> pa.Schema:
         return pa.schema([pa.field(c.name, c.type.arrow, nullable=c.name not in self.key) for c in self.columns])
 
-    def dlt_columns(self) -> dict[str, TColumnSchema]:
+    def dlt_columns(self) -> dict[str, "TColumnSchema"]:
         """dlt's hints for every column, so that one that is null in each row exists all the same."""
         return {
             c.name: {**c.type.dlt, "name": c.name, "nullable": c.name not in self.key, "description": c.description}

@@ -9,20 +9,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import duckdb
 import psycopg2
-from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
-from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
-from pipelines.merging import MergingDuckDB
-from pipelines.postgres import CopyingPostgres
 from pipelines.tables import DATASET
+
+if TYPE_CHECKING:  # dlt is imported where something is loaded
+    from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
+    from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
 LOCK_WAIT_SECONDS = 60.0
 MEMORY_LIMIT = "256MB"
@@ -128,10 +127,10 @@ class Session:
 class Warehouse(ABC):
     """Where rows land. `file_format` is dlt's fastest for this database (measured: DESIGN, "Measured on the way")."""
 
-    file_format: TLoaderFileFormat
+    file_format: "TLoaderFileFormat"
 
     @abstractmethod
-    def destination(self, company_id: int) -> TDestinationReferenceArg:
+    def destination(self, company_id: int) -> "TDestinationReferenceArg":
         """dlt's destination, for use within a session.
 
         Each company has a staging schema of its own (dlt#4297: else they truncate each other's rows).
@@ -154,7 +153,7 @@ class DuckDBWarehouse(Warehouse):
     `receivables` like the schema, and every `receivables.x` would be ambiguous to DuckDB.
     """
 
-    file_format: TLoaderFileFormat = "parquet"
+    file_format: "TLoaderFileFormat" = "parquet"
 
     def __init__(self, path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self.path = path
@@ -166,7 +165,11 @@ class DuckDBWarehouse(Warehouse):
     def __repr__(self) -> str:
         return f"DuckDBWarehouse({str(self.path)!r})"
 
-    def destination(self, company_id: int) -> TDestinationReferenceArg:
+    def destination(self, company_id: int) -> "TDestinationReferenceArg":
+        from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials  # noqa: PLC0415
+
+        from pipelines.merging import MergingDuckDB  # noqa: PLC0415
+
         if self._connection is None:
             raise RuntimeError("the destination is for use within a session")
         # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
@@ -230,7 +233,7 @@ class DuckDBWarehouse(Warehouse):
 class PostgresWarehouse(Warehouse):
     """A schema in a Postgres database."""
 
-    file_format: TLoaderFileFormat = "csv"
+    file_format: "TLoaderFileFormat" = "csv"
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -239,14 +242,18 @@ class PostgresWarehouse(Warehouse):
         parts = urlsplit(self._url)
         return f"PostgresWarehouse('{parts.hostname or 'local socket'}{parts.path}')"
 
-    def destination(self, company_id: int) -> TDestinationReferenceArg:
+    def destination(self, company_id: int) -> "TDestinationReferenceArg":
+        from pipelines.postgres import CopyingPostgres  # noqa: PLC0415
+
         return CopyingPostgres(self._credentials(), staging_dataset_name_layout=staging_layout(company_id))
 
-    def _credentials(self) -> PostgresCredentials:
+    def _credentials(self) -> "PostgresCredentials":
         """What dlt wants to know, taken from a connection that was made: addresses may leave out the password and more.
 
         dlt wants a password in any case; where the server asked for none, one that is not looked at will do.
         """
+        from dlt.destinations.impl.postgres.configuration import PostgresCredentials  # noqa: PLC0415
+
         with self._connected() as connection:
             info = connection.info
             credentials = PostgresCredentials()

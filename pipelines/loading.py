@@ -1,0 +1,62 @@
+"""Loading with dlt: one pipeline per company, which takes its state and schema from the warehouse.
+
+Imported where there is something to load, for the reason that `committed` gives.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import dlt
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from pipelines.committed import State, pipeline_name
+from pipelines.errors import WarehouseUnusable
+from pipelines.records import Row
+from pipelines.source import pennylane
+from pipelines.tables import DATASET, Table
+from pipelines.warehouse import Warehouse
+
+
+class Loader:
+    """A company's pipeline, with its files in `work_dir`."""
+
+    def __init__(self, warehouse: Warehouse, company_id: int, work_dir: Path) -> None:
+        self._warehouse = warehouse
+        self._company_id = company_id
+        with warehouse.session(), _dlt_errors():
+            self._pipeline = dlt.pipeline(
+                pipeline_name=pipeline_name(company_id),
+                pipelines_dir=str(work_dir),
+                destination=warehouse.destination(company_id),
+                dataset_name=DATASET,
+            )
+            self._pipeline.sync_destination()
+
+    def load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
+        """Merge the rows and commit the state, in one package."""
+        with _dlt_errors():
+            self._pipeline.extract(pennylane(rows, state, self._warehouse.file_format))
+            self._pipeline.normalize()
+            with self._warehouse.session():
+                destination = self._warehouse.destination(self._company_id)
+                self._pipeline.load(destination, raise_on_failed_jobs=True)
+
+
+@contextmanager
+def _dlt_errors() -> Iterator[None]:
+    try:
+        yield
+    except PipelineStepFailed as failure:
+        raise WarehouseUnusable(
+            f"Loading into the warehouse failed (dlt, {failure.step}): {_root_cause(failure)}. Nothing is lost: the "
+            "cursors have not moved, and the next sync repeats what is missing."
+        ) from failure
+
+
+def _root_cause(error: BaseException) -> str:
+    """The first line of what the database said, which dlt's exceptions wrap several times over."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
