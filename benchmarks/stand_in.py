@@ -80,6 +80,10 @@ class StandIn:
     def change(self, kind: str, **arguments: object) -> None:
         self._call("POST", f"changes/{kind}", arguments)
 
+    def an_hour_later(self) -> None:
+        """Its clock is moved on by an hour."""
+        self._call("POST", "clock", {"advance_seconds": 3600})
+
     def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         response = requests.request(method, f"{self.url}/control/{path}", json=body, timeout=300)
         response.raise_for_status()
