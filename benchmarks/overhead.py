@@ -47,7 +47,7 @@ cli.main.main()
 """
 _DUE = 60.0
 _WARMING_UP = 2
-"""The cursors come to rest at the second hour without changes."""
+"""Ticks that are not measured: the servers have just started."""
 
 
 @dataclass(frozen=True)

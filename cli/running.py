@@ -122,7 +122,7 @@ def _progress(*, quiet: bool) -> Iterator[Watch]:
 class _Lines:
     """Silent where a sync takes no longer than a few seconds."""
 
-    _EVERY_SECONDS = 15.0
+    _EVERY_SECONDS = 60.0
 
     def __init__(self) -> None:
         self._pace = Pace()
