@@ -1,6 +1,6 @@
 """What growth costs: a first listing's memory, and an hourly sync after 100 changes, on tables of growing size.
 
-`python -m benchmarks.growth [--postgres URL] [SIZE...]`: URL is an empty Postgres database; DuckDB files otherwise.
+`python -m benchmarks.growth [--postgres] [SIZE...]`: into DuckDB files, or into a Postgres that is started for it.
 Each size has a sandbox of its own, without a rate limit, and a process per sync. Details are marked as read after the
 listing, so that the hourly sync reads those of what changed, and 50 requests' worth in rotation.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from pipelines.landing import Landing
 from pipelines.lists import ListsSync
 from pipelines.tables import DATASET
 from pipelines.warehouse import Warehouse, warehouse_at
+from tests.postgres import running_postgres
 
 SIZES = (1_000, 100_000)
 CHANGES = 100
@@ -93,6 +94,22 @@ def in_a_process(url: str, warehouse_url: str, company: int, *, details: bool) -
     return figures
 
 
+@contextmanager
+def warehouses(*, postgres: bool) -> Iterator[Callable[[str], str]]:
+    """Makes empty warehouses by their names: DuckDB files, or databases of a Postgres server of our own."""
+    if not postgres:
+        with tempfile.TemporaryDirectory() as folder:
+            yield lambda name: f"duckdb:///{folder}/{name}.duckdb"
+        return
+    with running_postgres() as server:
+
+        def new_database(name: str) -> str:
+            server.run(f"CREATE DATABASE {name}")
+            return server.url(name)
+
+        yield new_database
+
+
 def mark_as_read(warehouse: Warehouse, company: int) -> None:
     """As if the details of everything had been read."""
     with warehouse.session() as session:
@@ -108,7 +125,7 @@ def _clock() -> datetime:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("sizes", nargs="*", type=int, default=SIZES)
-    arguments.add_argument("--postgres", metavar="URL")
+    arguments.add_argument("--postgres", action="store_true")
     arguments.add_argument("--sync", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.sync:
@@ -117,9 +134,9 @@ def main() -> None:
     table = Table(title=f"An hourly sync after {CHANGES} changes, as the tables grow", title_justify="left")
     for heading in ("invoices", "first: rows/s", "peak MB", "hourly: requests", "seconds", "of which CPU", "peak MB"):
         table.add_column(heading, justify="right")
-    with tempfile.TemporaryDirectory() as folder:
+    with warehouses(postgres=given.postgres) as new_warehouse:
         for company, invoices in enumerate(given.sizes, start=1):
-            warehouse_url = given.postgres or f"duckdb:///{folder}/{invoices}.duckdb"
+            warehouse_url = new_warehouse(f"of_{invoices}")
             with sandbox_of(invoices) as url:
                 first = in_a_process(url, warehouse_url, company, details=False)
                 mark_as_read(warehouse_at(warehouse_url), company)

@@ -1,23 +1,36 @@
 """How fast a first listing loads without the rate limit, and what it takes.
 
-`python -m benchmarks.loading [--postgres URL] [INVOICES]`: URL is an empty Postgres database; a DuckDB file otherwise.
-The sandbox has a process of its own. What it can deliver at the most is measured first, with answers that are dropped.
+`python -m benchmarks.loading [INVOICES]`: into a DuckDB file, and into a Postgres that is started for it. The sandbox
+has a process of its own. What it can deliver at the most is measured first, with answers that are dropped; then loading
+alone, of records that are in memory; then the listing as it is.
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
 
 import requests
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.growth import Token, in_a_process, sandbox_of
-from pipelines.client import API
+from benchmarks.growth import Token, in_a_process, sandbox_of, warehouses
+from pipelines.client import API, WORKERS, Pennylane
 from pipelines.filters import condition, encoded
+from pipelines.kinds import INVOICE, Kind, Reader
+from pipelines.landing import PIECE_ROWS, Landing
+from pipelines.listing import PAGE, Listing, Task
+from pipelines.ranges import ALL_IDS
+from pipelines.records import Record, Row
+from pipelines.tables import INVOICES
+from pipelines.warehouse import warehouse_at
 
 _PAGES = 200
+_LOADED_ALONE = 50_000
 
 
 def delivered(url: str, invoices: int) -> float:
@@ -39,25 +52,58 @@ def delivered(url: str, invoices: int) -> float:
     return len(starts) * 100 / (time.perf_counter() - began)
 
 
+def landed(url: str, warehouse_url: str, company: int, invoices: int) -> float:
+    """Rows a second from records that are in memory already into the tables."""
+    pennylane = Pennylane(url, Token(url))
+    reader = Reader(company, frozenset(), lambda: datetime.now(UTC))
+    with ThreadPoolExecutor(WORKERS) as executor:
+        tasks = [Task("invoices", INVOICE, INVOICE.conditions, ALL_IDS)]
+        pages = islice(Listing(pennylane, _Keeping(), executor, tasks).pages(), invoices // PAGE)
+        records = [record for page in pages for record in page.rows]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Landing.opened(warehouse_at(warehouse_url), company, Path(folder)) as landing,
+    ):
+        began = time.perf_counter()
+        for batch in _batched(records, PIECE_ROWS):
+            landing.land({INVOICES: reader.rows(INVOICE, batch)})
+        return len(records) / (time.perf_counter() - began)
+
+
+def _batched(records: list[Record], size: int) -> Iterator[list[Record]]:
+    for at in range(0, len(records), size):
+        yield records[at : at + size]
+
+
+class _Keeping(Reader):
+    """Keeps the records as they came."""
+
+    def __init__(self) -> None:
+        super().__init__(0, frozenset(), lambda: datetime.now(UTC))
+
+    def rows(self, kind: Kind, records: Iterable[Record]) -> list[Row]:
+        return list(records) if kind is INVOICE else []
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("invoices", nargs="?", type=int, default=100_000)
-    arguments.add_argument("--postgres", metavar="URL")
     given = arguments.parse_args()
     table = Table(title=f"First listing of {given.invoices:,} invoices, without the rate limit", title_justify="left")
-    for heading in ("into", "sandbox at most, rows/s", "loaded, rows/s", "CPU us/row", "peak MB"):
+    for heading in ("into", "sandbox at most, rows/s", "loading alone", "listed and loaded", "CPU us/row"):
         table.add_column(heading, justify="right")
-    with tempfile.TemporaryDirectory() as folder, sandbox_of(given.invoices) as url:
-        most = delivered(url, given.invoices)
-        warehouse_url = given.postgres or f"duckdb:///{folder}/receivables.duckdb"
-        found = in_a_process(url, warehouse_url, 1, details=False)
-    table.add_row(
-        warehouse_url.partition(":")[0],
-        f"{most:,.0f}",
-        f"{found['rows'] / found['seconds']:,.0f}",
-        f"{found['cpu'] / found['rows'] * 1e6:,.0f}",
-        f"{found['peak MB']:,.0f}",
-    )
+    for postgres in (False, True):
+        with warehouses(postgres=postgres) as new_warehouse, sandbox_of(given.invoices) as url:
+            most = delivered(url, given.invoices)
+            alone = landed(url, new_warehouse("alone"), 1, min(given.invoices, _LOADED_ALONE))
+            found = in_a_process(url, new_warehouse("listed"), 1, details=False)
+        table.add_row(
+            "Postgres" if postgres else "DuckDB",
+            f"{most:,.0f}",
+            f"{alone:,.0f}",
+            f"{found['rows'] / found['seconds']:,.0f}",
+            f"{found['cpu'] / found['rows'] * 1e6:,.0f}",
+        )
     Console().print(table)
 
 

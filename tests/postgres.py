@@ -60,6 +60,13 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One server per test process, started in about a second."""
+    with running_postgres() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """A server of its own, which is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     user = _unprivileged_user()
     try:
