@@ -111,9 +111,10 @@ def _remove(session: Session, company_id: int, table: Table, condition: str, *pa
             hanging, link = _HANGING_ON[table]
             session.execute(
                 f"""
-                DELETE FROM {DATASET}.{hanging.name}
-                WHERE company_id = {company_id} AND {link} NOT IN (
-                    SELECT {link} FROM {DATASET}.{table.name} WHERE company_id = {company_id}
+                DELETE FROM {DATASET}.{hanging.name} AS hanging
+                WHERE company_id = {company_id} AND NOT EXISTS (
+                    SELECT 1 FROM {DATASET}.{table.name} AS parent
+                    WHERE parent.company_id = {company_id} AND parent.{link} = hanging.{link}
                 )
                 """
             )
