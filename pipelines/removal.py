@@ -54,15 +54,25 @@ def unlisted(
     return {int(one) for (one,) in rows}
 
 
-def without_account(
+def removable(
     session: Session, company_id: int, table: Table, *, among: Collection[int] | None, listed_since: datetime
 ) -> set[int]:
-    """Rows without an account, not read since `listed_since`; `among` limits them to these ids."""
+    """Rows of no excluded account, not read since `listed_since`; `among` limits them to these ids."""
     limit = "" if among is None else f"AND {table.id_column} IN ({id_list(among)})"
     rows = session.rows(
         f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
-        f"WHERE company_id = {company_id} AND account_id IS NULL AND synced_at < %s {limit}",
+        f"WHERE company_id = {company_id} AND synced_at < %s {limit} "
+        f"AND (account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))",
         listed_since,
+    )
+    return {int(one) for (one,) in rows}
+
+
+def without_account(session: Session, company_id: int, table: Table, among: Collection[int]) -> set[int]:
+    """The rows among these that have no account."""
+    rows = session.rows(
+        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"WHERE company_id = {company_id} AND account_id IS NULL AND {table.id_column} IN ({id_list(among)})"
     )
     return {int(one) for (one,) in rows}
 
