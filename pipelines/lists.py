@@ -107,13 +107,15 @@ class ListsSync:
             tasks = [Task(task.key, task.kind, task.conditions, ids) for task in tasks for ids in remaining[task.key]]
         pieces = Pieces(self._landing)
         listed = 0
-        with prefetched(Listing(self._pennylane, self._reader, self._executor, tasks).pages(), _PAGES_AHEAD) as pages:
+        listing_now = Listing(self._pennylane, self._reader, self._executor, tasks)
+        with prefetched(listing_now.pages(), _PAGES_AHEAD) as pages:
             for page in pages:
                 noted = noted or self._pennylane.server_time() - (self._clock() - started) - timedelta(seconds=2)
                 remaining[page.task.key] = subtract(remaining[page.task.key], page.covered)
                 pieces.add(page.task.kind.table, page.rows)
                 listed += len(page.rows)
-                self._watch(Progress("lists", listed))
+                left = listing_now.rows_left()
+                self._watch(Progress("lists", listed, None if left is None else listed + left))
                 if pieces.full:
                     self._land_listed(pieces, started, noted, remaining)
         cursor = Cursor(noted or self._pennylane.server_time())

@@ -223,6 +223,14 @@ def test_requests_of_what_is_due_are_what_is_really_asked(company: Company) -> N
     synced = company.sync()
     told = {one.step: one.done for one in company.progress}
     assert told["details"] + told["history"] == synced.detail_requests
-    assert {one.step: one.total for one in company.progress if one.total} == {
-        step: told[step] for step in ("details", "history")
-    }
+    for step in ("details", "history"):
+        assert {one.total for one in company.progress if one.step == step} == {told[step]}
+
+
+def test_a_listing_tells_about_how_much_there_is(make_company: MakeCompany) -> None:
+    company = make_company(300, 3000, latency=0.01)
+    company.lists_only(watch=company.progress.append)
+    told = [one.total for one in company.progress if one.step == "lists" and one.total]
+    listed = company.progress[-1].done
+    assert len(told) > 15
+    assert all(0.7 * listed < total < 1.3 * listed for total in told)
