@@ -21,7 +21,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.client import Pennylane
+from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
@@ -34,17 +34,9 @@ CHANGES = 100
 ROTATION = 50
 
 
-class Token:
+def token_of(url: str) -> str:
     """A company API token of the sandbox."""
-
-    def __init__(self, url: str) -> None:
-        self._token = str(requests.post(f"{url}/control/tokens", json={}, timeout=30).json()["token"])
-
-    def access_token(self) -> str:
-        return self._token
-
-    def renewed(self, after: str) -> str:
-        raise RuntimeError(f"the sandbox refused a token of {len(after)} characters")
+    return str(requests.post(f"{url}/control/tokens", json={}, timeout=30).json()["token"])
 
 
 @contextmanager
@@ -62,7 +54,7 @@ def sandbox_of(invoices: int) -> Iterator[str]:
 def sync(url: str, warehouse_url: str, company: int, *, details: bool) -> dict[str, float]:
     """A sync of the lists, and of the details if told, in this process; what it took."""
     warehouse = warehouse_at(warehouse_url)
-    pennylane = Pennylane(url, Token(url))
+    pennylane = Pennylane(url, OneToken(token_of(url)))
     began, used = time.perf_counter(), time.process_time()
     with (
         tempfile.TemporaryDirectory() as folder,

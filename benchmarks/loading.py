@@ -18,8 +18,8 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.growth import Token, in_a_process, sandbox_of, warehouses
-from pipelines.client import API, WORKERS, Pennylane
+from benchmarks.growth import in_a_process, sandbox_of, token_of, warehouses
+from pipelines.client import API, WORKERS, OneToken, Pennylane
 from pipelines.filters import condition, encoded
 from pipelines.kinds import INVOICE, Kind, Reader
 from pipelines.landing import PIECE_ROWS, Landing
@@ -36,7 +36,7 @@ _LOADED_ALONE = 50_000
 def delivered(url: str, invoices: int) -> float:
     """Rows a second that the sandbox delivers to whoever drops them."""
     session = requests.Session()
-    session.headers["Authorization"] = f"Bearer {Token(url).access_token()}"
+    session.headers["Authorization"] = f"Bearer {token_of(url)}"
     address = f"{url}{API}/customer_invoices"
 
     def page(order: str, *conditions: dict[str, object]) -> list[dict[str, int]]:
@@ -54,7 +54,7 @@ def delivered(url: str, invoices: int) -> float:
 
 def landed(url: str, warehouse_url: str, company: int, invoices: int) -> float:
     """Rows a second from records that are in memory already into the tables."""
-    pennylane = Pennylane(url, Token(url))
+    pennylane = Pennylane(url, OneToken(token_of(url)))
     reader = Reader(company, frozenset(), lambda: datetime.now(UTC))
     with ThreadPoolExecutor(WORKERS) as executor:
         tasks = [Task("invoices", INVOICE, INVOICE.conditions, ALL_IDS)]

@@ -9,8 +9,7 @@ import click
 
 from cli.output import company_option, counted, json_option, print_json, stderr, stdout
 from cli.user import user_name
-from pipelines.client import Pennylane
-from pipelines.errors import AuthorizationFailed
+from pipelines.client import OneToken, Pennylane
 from resources.connections import Connection, Kind
 from resources.credential import Credential
 from resources.errors import PennylaneSyncError
@@ -27,19 +26,7 @@ class NotEnoughScopes(PennylaneSyncError):
     """The token does not allow reading all that is needed."""
 
 
-class _OneToken:
-    """The token that is being connected, before it is stored."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def access_token(self) -> str:
-        return self._token
-
-    def renewed(self, after: str) -> str:
-        raise AuthorizationFailed(
-            "Pennylane does not accept this token; nothing was connected. Check it and try again."
-        )
+_REFUSED = "Pennylane does not accept this token; nothing was connected. Check it and try again."
 
 
 @click.command()
@@ -161,7 +148,7 @@ def _print_address(address: str) -> None:
 
 def _who_is_it(installation: Installation, credential: Credential, wanted: int | None) -> tuple[int, str, list[str]]:
     """The company's id and name and the token's scopes, by Pennylane's own word."""
-    me = Pennylane(installation.settings.pennylane_url, _OneToken(credential.access_token)).get("/me")
+    me = Pennylane(installation.settings.pennylane_url, OneToken(credential.access_token, _REFUSED)).get("/me")
     company_id, name = int(me["company"]["id"]), str(me["company"]["name"])
     if wanted is not None and company_id != wanted:
         raise WrongCompany(

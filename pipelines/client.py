@@ -46,6 +46,20 @@ class Tokens(Protocol):
         ...
 
 
+class OneToken:
+    """A token besides which there is none; `refused` is what is said when Pennylane does not accept it."""
+
+    def __init__(self, token: str, refused: str = "Pennylane does not accept the token.") -> None:
+        self._token = token
+        self._refused = refused
+
+    def access_token(self) -> str:
+        return self._token
+
+    def renewed(self, after: str) -> str:  # noqa: ARG002 - as others are asked
+        raise AuthorizationFailed(self._refused)
+
+
 class _BearerAuth(requests.auth.AuthBase):
     """Sets the header on the request itself, so that no netrc entry takes its place and no redirect carries it on."""
 

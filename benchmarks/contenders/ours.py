@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.contenders import Job, compete
-from pipelines.client import Pennylane
+from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.exclusions import publish, published
 from pipelines.landing import Landing
@@ -18,20 +18,9 @@ _EVERYTHING = Share(requests=10**9, seconds=86_400.0)  # as the others do; an ho
 _EXCLUDED_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class _Token:
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def access_token(self) -> str:
-        return self._token
-
-    def renewed(self, after: str) -> str:
-        raise RuntimeError(f"the sandbox refused a token of {len(after)} characters")
-
-
 def synchronize(job: Job) -> float | None:
     database = Path(job.database)
-    pennylane = Pennylane(job.url, _Token(job.token))
+    pennylane = Pennylane(job.url, OneToken(job.token))
     warehouse = warehouse_at(f"duckdb:///{database}")
     with Landing.opened(warehouse, COMPANY, database.with_suffix(".dlt")) as landing:
         publish(landing, dict.fromkeys(job.excluded, _EXCLUDED_SINCE), _now)

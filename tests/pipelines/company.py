@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.client import Pennylane
+from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsReport, DetailsSync, Share
-from pipelines.errors import AuthorizationFailed
 from pipelines.exclusions import publish, published
 from pipelines.landing import Landing
 from pipelines.lists import ListsReport, ListsSync
@@ -24,19 +23,6 @@ from tests.pipelines.truth import Key, Row, differences, expected, held
 NOW = datetime(2026, 9, 15, 8, 0, tzinfo=UTC)
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
 PREFIX = "/api/external/v2"
-
-
-class FixedToken:
-    """A company API token: there is never a newer one."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def access_token(self) -> str:
-        return self._token
-
-    def renewed(self, after: str) -> str:
-        raise AuthorizationFailed(f"there is no newer token than the {len(after)} characters given")
 
 
 def make_sandbox(
@@ -83,7 +69,7 @@ class Company:
 
     def pennylane(self, client: type[Pennylane] = Pennylane) -> Pennylane:
         """A client that waits for nothing but the limit."""
-        return client(self.server.url, FixedToken(self.server.token()), str(self.id), sleep=lambda _: None)
+        return client(self.server.url, OneToken(self.server.token()), str(self.id), sleep=lambda _: None)
 
     def sync(
         self,

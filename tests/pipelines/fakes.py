@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.client import Pennylane
+from pipelines.client import OneToken, Pennylane
 from pipelines.errors import PennylaneRefused
-from tests.pipelines.company import FixedToken
 
 Json = dict[str, Any]
 Answer = Callable[[str, Mapping[str, Any]], Json]
@@ -18,7 +17,7 @@ class FakePennylane(Pennylane):
     """Answers by a function of path and parameters, and remembers what was asked."""
 
     def __init__(self, answer: Answer, server_time: datetime = datetime(2026, 9, 15, 8, tzinfo=UTC)) -> None:
-        super().__init__("http://localhost", FixedToken("token"))
+        super().__init__("http://localhost", OneToken("token"))
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self._answer = answer
         self._server_time = server_time

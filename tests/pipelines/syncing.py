@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines import details, landing
-from pipelines.client import Pennylane
+from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
 from pipelines.progress import Progress
 from pipelines.warehouse import warehouse_at
-from tests.pipelines.company import FixedToken
 
 
 def _tell(progress: Progress) -> None:
@@ -29,7 +28,7 @@ def main(arguments: list[str]) -> None:
     url, token, company_id, warehouse_url, work_dir, how = arguments
     for module in (landing, details):
         vars(module)["PIECE_ROWS"] = 40
-    pennylane = Pennylane(url, FixedToken(token))
+    pennylane = Pennylane(url, OneToken(token))
     with Landing.opened(warehouse_at(warehouse_url), int(company_id), Path(work_dir)) as opened:
         _tell(Progress("opened", 0))
         ListsSync(pennylane, opened, frozenset(), _now, _tell).run(full=how == "full")

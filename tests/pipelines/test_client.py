@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.client import Pennylane
+from pipelines.client import OneToken, Pennylane
 from pipelines.errors import (
     AuthorizationFailed,
     BrokenAnswer,
@@ -17,7 +17,7 @@ from pipelines.errors import (
     PipelineError,
 )
 from sandbox.faults import Fault
-from tests.pipelines.company import Company, FixedToken, make_sandbox
+from tests.pipelines.company import Company, make_sandbox
 from tests.pipelines.conftest import MakeCompany
 
 TOKEN = "a-token-that-nobody-may-see"
@@ -107,7 +107,7 @@ def test_waits_between_attempts_grow() -> None:
     waits: list[float] = []
     with make_sandbox(customers=1, invoices=0) as server:
         server.sandbox.faults.add(Fault("/customers$", "status", status=500, times=None))
-        client = Pennylane(server.url, FixedToken(server.token()), sleep=waits.append)
+        client = Pennylane(server.url, OneToken(server.token()), sleep=waits.append)
         with pytest.raises(PennylaneUnreachable):
             client.get("/customers")
     assert len(waits) == 7
@@ -117,7 +117,7 @@ def test_waits_between_attempts_grow() -> None:
 
 def test_retry_after_is_the_least_wait(company: Company) -> None:
     waits: list[float] = []
-    client = Pennylane(company.server.url, FixedToken(company.server.token()), sleep=waits.append)
+    client = Pennylane(company.server.url, OneToken(company.server.token()), sleep=waits.append)
     _fault(company, kind="status", status=503, headers={"retry-after": "17"})
     client.get("/customers", QUERY)
     assert waits == [17.0]
@@ -161,7 +161,7 @@ def test_a_renewed_token_that_is_refused_too_ends_the_call(company: Company) -> 
 
 def test_a_missing_scope_is_named(company: Company) -> None:
     token = company.server.sandbox.tokens.add_company_token(company.id, ("customers:readonly",))
-    client = Pennylane(company.server.url, FixedToken(token), str(company.id), sleep=_no_wait)
+    client = Pennylane(company.server.url, OneToken(token), str(company.id), sleep=_no_wait)
     with pytest.raises(MissingScope, match="customer_invoices:readonly") as failure:
         client.get("/customer_invoices", QUERY)
     assert company.requests["total"] == 1
@@ -173,7 +173,7 @@ def test_an_address_where_nobody_answers_is_said_to_be_unreachable() -> None:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
     started = time.monotonic()
-    client = Pennylane(address, FixedToken(TOKEN), "1", sleep=_no_wait)
+    client = Pennylane(address, OneToken(TOKEN), "1", sleep=_no_wait)
     with pytest.raises(PennylaneUnreachable, match="PENNYLANE_URL") as failure:
         client.get("/customers", QUERY)
     assert time.monotonic() - started < 5
@@ -226,7 +226,7 @@ def test_no_error_shows_the_token(company: Company, kind: str) -> None:
 
 def test_a_stopped_client_ends_its_waits(make_company: MakeCompany) -> None:
     company = make_company(2, 2)
-    client = Pennylane(company.server.url, FixedToken(company.server.token()))
+    client = Pennylane(company.server.url, OneToken(company.server.token()))
     client.stop()
     started = time.monotonic()
     with pytest.raises(Exception, match=""):

@@ -96,6 +96,8 @@ def test_no_value_does_worse_than_being_unreadable(value: Any) -> None:
         ("amount", "1e40"),
         ("amount", "NaN"),
         ("amount", "Infinity"),
+        ("amount", "1_000.5"),
+        ("amount", "١٢"),
         ("amount", {"value": "1"}),
         ("amount", [1]),
         ("date", "31/12/2026"),
@@ -110,6 +112,8 @@ def test_no_value_does_worse_than_being_unreadable(value: Any) -> None:
         ("customer", {"id": True}),
         ("customer", {"id": 2**63}),
         ("customer", {"id": -1}),
+        ("customer", {"id": "1_0"}),
+        ("customer", {"id": "١٢"}),
         ("discount", "10 %"),
     ],
 )
