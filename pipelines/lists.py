@@ -14,7 +14,7 @@ from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
 from pipelines.landing import Landing, Pieces
 from pipelines.lateness import late_by_now
-from pipelines.listing import Listing, Task
+from pipelines.listing import Listing, Task, all_tasks
 from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
@@ -101,7 +101,7 @@ class ListsSync:
             listing = None
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
         self._not_before = started
-        tasks = self._tasks()
+        tasks = all_tasks(self._excluded)
         remaining = {task.key: [task.ids] for task in tasks}
         noted: datetime | None = None
         if listing:
@@ -154,13 +154,6 @@ class ListsSync:
             "excluded": sorted(self._excluded),
             "unreadable": self._reader.to_state(),
         }
-
-    def _tasks(self) -> list[Task]:
-        return [
-            Task(f"{kind.table.name}/{number}", kind, conditions, ids)
-            for kind in KINDS
-            for number, (ids, conditions) in enumerate(kind.leaving_out(self._excluded))
-        ]
 
     def _checkpoint(self, started: datetime, noted: datetime, remaining: dict[str, list[Range]]) -> dict[str, Any]:
         return {
