@@ -15,6 +15,7 @@ from pipelines.warehouse import Session
 State = dict[str, Any]
 
 SOURCE = "pennylane"
+_ENGINE_VERSION = 4
 _STATES = "_dlt_pipeline_state"
 _LOADS = f"{DATASET}._dlt_loads"
 
@@ -23,20 +24,29 @@ def pipeline_name(company_id: int) -> str:
     return f"pennylane_{company_id}"
 
 
-def committed(session: Session, company_id: int) -> State:
-    """The source's state in the last package that was loaded, which is where dlt itself would go on from."""
+def committed(session: Session, company_id: int) -> State | None:
+    """The source's state in the last package that was loaded, which is where dlt itself would go on from.
+
+    None where it is written in another way than we know: dlt has to read it.
+    """
     if not session.has_table(_STATES):
         return {}
     rows = session.rows(
         f"""
-        SELECT state FROM {DATASET}.{_STATES} JOIN {_LOADS} ON load_id = _dlt_load_id
+        SELECT state, engine_version FROM {DATASET}.{_STATES} JOIN {_LOADS} ON load_id = _dlt_load_id
         WHERE pipeline_name = %s AND status = 0 ORDER BY load_id DESC LIMIT 1
         """,
         pipeline_name(company_id),
     )
     if not rows:
         return {}
-    pipeline = json.loads(zlib.decompress(base64.b64decode(rows[0][0])))
+    ((written, engine_version),) = rows
+    if engine_version != _ENGINE_VERSION:
+        return None
+    try:
+        pipeline = json.loads(zlib.decompress(base64.b64decode(written, validate=True)))
+    except (ValueError, zlib.error):
+        return None
     state: State = pipeline.get("sources", {}).get(SOURCE, {})
     return state
 

@@ -20,7 +20,7 @@ from typing import Any
 from pipelines.changes import fetch
 from pipelines.client import WORKERS, Pennylane
 from pipelines.due import Due, Pending, What, never_read, pending, requests_to_read, rotation
-from pipelines.errors import BrokenAnswer, PennylaneRefused
+from pipelines.errors import BrokenAnswer, NotListed, PennylaneRefused
 from pipelines.exclusions import published
 from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
@@ -105,19 +105,23 @@ class DetailsSync:
         """Read what changed and what matters, call `when_ready`, then spend the share on the rest.
 
         Half of the share, at least, is for the history that was never read, as long as there is any. Raises what the
-        client raises; what was landed until then stays.
+        client raises, and NotListed before the first listing is whole; what was landed until then stays.
         """
+        if "cursors" not in self._landing.state:
+            raise NotListed(
+                f"The accounts and invoices of company {self._landing.company_id} are not all listed yet. "
+                "Run a whole sync first: pennylane-sync activate"
+            )
         started = self._clock()
         allowance = _Allowance(share)
-        listed_until = self._landing.state.get("listed_until")
+        noted = self._landing.state.get("listed_until")
+        listed_until = datetime.fromisoformat(noted) if noted else None
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
-                if listed_until:
-                    self._read_unread("details", started, datetime.fromisoformat(listed_until))
-                else:
-                    self._read_unread("details", started)
+                self._read_unread("details", started, listed_until)
                 when_ready()
                 self._read_again(started, share.requests, allowance)
+                self._read_unread("details", started, listed_until)  # what reading again has found to be outdated
                 self._read_unread("history", started, within=allowance)
             except BaseException:
                 self._pennylane.stop()
@@ -218,9 +222,9 @@ class DetailsSync:
         """
         if not invoices:
             return
-        excluded = published(self._landing)
-        reader = Reader(self._landing.company_id, excluded, self._clock)
-        for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, invoices, excluded=excluded):
+        reader = Reader(self._landing.company_id, published(self._landing), self._clock)
+        # By their ids alone: they are ours, and filters that leave accounts out may lose those without one.
+        for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, invoices, excluded=frozenset()):
             self._landing.land({INVOICES: rows})
         self._refreshed |= set(invoices)
         self._report.unreadable += reader.unreadable.values()

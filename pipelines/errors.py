@@ -29,6 +29,10 @@ class BrokenAnswer(PipelineError):
     """An answer with status 200 that breaks the API's own rules; reading on would lose rows in silence."""
 
 
+class NotListed(PipelineError):
+    """Details cannot be read before all accounts and invoices are known."""
+
+
 class WarehouseBusy(PipelineError):
     """Another process holds the DuckDB file."""
 

@@ -110,8 +110,9 @@ class Landing:
         shutil.rmtree(self._work_dir, ignore_errors=True)
 
     def _restore(self) -> None:
-        with self.warehouse.session() as session:
-            self.state = committed(session, self.company_id)
+        with self.warehouse.session() as session, session.one_at_a_time():
+            found = committed(session, self.company_id)
+            self.state = self._dlt().state if found is None else found
             if not all(session.has_table(table.name) for table in TABLES):
                 self._load({table: [] for table in TABLES}, self.state)
             describe(session)
@@ -119,11 +120,14 @@ class Landing:
             forget_packages(session, self.company_id)
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
+        self._dlt().load(rows, state)
+
+    def _dlt(self) -> "Loader":
         if self._loader is None:
             from pipelines.loading import Loader  # noqa: PLC0415 - see there
 
             self._loader = Loader(self.warehouse, self.company_id, self._work_dir)
-        self._loader.load(rows, state)
+        return self._loader
 
 
 class Pieces:

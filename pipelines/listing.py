@@ -9,6 +9,7 @@ requests are in flight to use the rate limit at any latency; a cut costs at most
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from math import isfinite
 
 from pipelines.client import Pennylane
 from pipelines.errors import BrokenAnswer
@@ -124,6 +125,11 @@ class Listing:
                 request = running.pop(future)
                 records, has_more = future.result()
                 yield self._take(request, records, has_more)
+
+    def rows_left(self) -> int | None:
+        """About how many rows are still to come; None while it is not known how far the ids go."""
+        pages = sum(self._density[part.task.key].pages(part) for part in list(self._open) if not part.done)
+        return round(pages * PAGE) if isfinite(pages) else None
 
     def _next_requests(self) -> Iterator[_Request]:
         self._open = [part for part in self._open if not part.done or part.busy]

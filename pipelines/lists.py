@@ -19,7 +19,7 @@ from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
 from pipelines.records import Row
-from pipelines.removal import holds_older, remove_gone, remove_unlisted, unlisted, without_account
+from pipelines.removal import holds_older, removable, remove_gone, remove_unlisted, unlisted, without_account
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
@@ -62,6 +62,8 @@ class ListsSync:
         """Bring the lists up to date; a first sync, a cursor older than four weeks and `full` list everything."""
         state = self._landing.state
         self._report = ListsReport("incremental")
+        self._kept_out_until: str | None = state.get("kept_out_until")
+        self._included_again = frozenset(state.get("excluded", ())) - self._excluded
         self._reader.restore(state.get("unreadable", {}))
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
@@ -93,15 +95,10 @@ class ListsSync:
         self._report.mode = "full" if "cursors" in self._landing.state else "first"
         if self._excluded and self._report.mode == "full":
             self._landing.known_until = self._clock() + _CLOCKS_APART
-        listing = self._landing.state.get("listing")
-        if listing and (
-            frozenset(listing["excluded"]) != self._excluded
-            or self._clock() - datetime.fromisoformat(listing["started"]) > RESUMABLE
-        ):
-            listing = None
+        tasks = all_tasks(self._excluded)
+        listing = self._interrupted_listing()
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
         self._not_before = started
-        tasks = all_tasks(self._excluded)
         remaining = {task.key: [task.ids] for task in tasks}
         noted: datetime | None = None
         if listing:
@@ -110,13 +107,15 @@ class ListsSync:
             tasks = [Task(task.key, task.kind, task.conditions, ids) for task in tasks for ids in remaining[task.key]]
         pieces = Pieces(self._landing)
         listed = 0
-        with prefetched(Listing(self._pennylane, self._reader, self._executor, tasks).pages(), _PAGES_AHEAD) as pages:
+        listing_now = Listing(self._pennylane, self._reader, self._executor, tasks)
+        with prefetched(listing_now.pages(), _PAGES_AHEAD) as pages:
             for page in pages:
                 noted = noted or self._pennylane.server_time() - (self._clock() - started) - timedelta(seconds=2)
                 remaining[page.task.key] = subtract(remaining[page.task.key], page.covered)
                 pieces.add(page.task.kind.table, page.rows)
                 listed += len(page.rows)
-                self._watch(Progress("lists", listed))
+                left = listing_now.rows_left()
+                self._watch(Progress("lists", listed, None if left is None else listed + left))
                 if pieces.full:
                     self._land_listed(pieces, started, noted, remaining)
         cursor = Cursor(noted or self._pennylane.server_time())
@@ -127,8 +126,21 @@ class ListsSync:
             {
                 **self._state({kind.changelog: cursor for kind in KINDS}),
                 "listed_until": self._now().isoformat(),
+                "excluded": sorted(self._excluded | self._included_again),  # these are still to be caught up with
             }
         )
+
+    def _interrupted_listing(self) -> dict[str, Any] | None:
+        """Where to go on; not with a listing that is old, or that left out other accounts or in other ranges."""
+        listing: dict[str, Any] | None = self._landing.state.get("listing")
+        if (
+            listing is None
+            or frozenset(listing["excluded"]) != self._excluded
+            or listing["remaining"].keys() != {task.key for task in all_tasks(self._excluded)}
+            or self._clock() - datetime.fromisoformat(listing["started"]) > RESUMABLE
+        ):
+            return None
+        return listing
 
     def _holds_older_rows(self, than: datetime) -> bool:
         """Rows that the listing has not brought, or not yet landed: not so in a first sync that nothing interrupted."""
@@ -151,6 +163,7 @@ class ListsSync:
         return {
             "cursors": {path: cursor.to_state() for path, cursor in cursors.items()},
             "listed_until": self._landing.state.get("listed_until"),
+            "kept_out_until": self._kept_out_until,
             "excluded": sorted(self._excluded),
             "unreadable": self._reader.to_state(),
         }
@@ -164,15 +177,15 @@ class ListsSync:
         }
 
     def _found_without_account(self, kind: Kind, before: datetime, among: Collection[int] | None) -> set[int]:
-        """Of documents without an account that seem to be gone, those that are still there.
+        """Of documents that seem to be gone, those that are still there, without an account.
 
-        A filter that leaves accounts out may lose documents that have none (its meaning for them is not documented), so
-        they are asked for by their ids alone.
+        A filter that leaves accounts out may lose documents that have none (its meaning for them is not documented),
+        and Pennylane takes the account from documents when it is deleted: they are asked for by their ids alone.
         """
         if not self._excluded or kind is ACCOUNT:
             return set()
         with self._landing.warehouse.session() as session:
-            ids = without_account(session, self._landing.company_id, kind.table, among=among, listed_since=before)
+            ids = removable(session, self._landing.company_id, kind.table, among=among, listed_since=before)
         found: list[Row] = []
         for _, rows in fetch(self._pennylane, self._reader, self._executor, kind, ids, excluded=frozenset()):
             found += rows
@@ -198,7 +211,9 @@ class ListsSync:
         feeds = {path: self._executor.submit(read_feed, self._pennylane, path, one) for path, one in cursors.items()}
         for path, feed in feeds.items():
             events[path], following[path] = feed.result()
-        self._landing.known_until = self._known_until(cursors, events)
+        if self._excluded & touched(events[ACCOUNT.changelog], "delete"):
+            self._keep_out(touched(events[INVOICE.changelog]))
+        self._landing.known_until = self._known_until(cursors)
         pieces = Pieces(self._landing)
         with self._landing.warehouse.session() as session:
             late = late_by_now(session, self._landing.company_id, self._clock())
@@ -209,20 +224,29 @@ class ListsSync:
         pieces.land(self._state(following))
         self._report.cursors = {path: cursor.until for path, cursor in following.items()}
 
-    def _known_until(self, cursors: Mapping[str, Cursor], events: Mapping[str, Collection[Event]]) -> datetime | None:
-        """Until when a document without an account, if it is nobody else's, would have been seen.
-
-        None of them are let in where an excluded account was just deleted: they may be its own.
-        """
+    def _known_until(self, cursors: Mapping[str, Cursor]) -> datetime | None:
+        """Until when a document without an account, if it is nobody else's, would have been seen."""
         if not self._excluded:
             return None
-        if self._excluded & touched(events[ACCOUNT.changelog], "delete"):
-            return self._clock() + _CLOCKS_APART
-        return cursors[INVOICE.changelog].until - _LATE_EVENTS
+        known = cursors[INVOICE.changelog].until - _LATE_EVENTS
+        return max(known, datetime.fromisoformat(self._kept_out_until)) if self._kept_out_until else known
+
+    def _keep_out(self, documents: Collection[int]) -> None:
+        """An excluded account was deleted: documents without an account may be its own, now and whenever they change.
+
+        A first listing may have brought some of them already.
+        """
+        self._kept_out_until = (self._clock() + _CLOCKS_APART).isoformat()
+        if self._report.mode == "first":
+            with self._landing.warehouse.session() as session:
+                for kind in (INVOICE, CREDIT_NOTE):
+                    orphans = without_account(session, self._landing.company_id, kind.table, documents)
+                    removed = remove_gone(session, self._landing.company_id, kind.table, orphans)
+                    self._landing.tally[kind.table] += Tally(removed=removed)
 
     def _follow_before_listing(self) -> None:
         """What came since the last sync is told apart from what was kept from us, which a listing cannot do."""
-        if self._excluded:
+        if self._excluded and not self._interrupted_listing():
             with contextlib.suppress(CursorTooOld):
                 self._follow()
 

@@ -3,6 +3,7 @@
 Imported where there is something to load, for the reason that `committed` gives.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from pipelines.committed import State, pipeline_name
+from pipelines.committed import SOURCE, State, pipeline_name
 from pipelines.errors import WarehouseUnusable
 from pipelines.records import Row
 from pipelines.source import pennylane
@@ -32,6 +33,11 @@ class Loader:
                 dataset_name=DATASET,
             )
             self._pipeline.sync_destination()
+
+    @property
+    def state(self) -> State:
+        """The source's state, as the warehouse has it."""
+        return copy.deepcopy(dict(self._pipeline.state.get("sources", {}).get(SOURCE, {})))
 
     def load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
         """Merge the rows and commit the state, in one package."""

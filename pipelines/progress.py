@@ -19,7 +19,10 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Progress:
-    """A step's name, what is done of it, and the total where it is known: rows of lists and changes, else requests."""
+    """A step's name, what is done of it, and the total where it is known: rows of lists and changes, else requests.
+
+    The total of a listing is an estimate.
+    """
 
     step: str
     done: int

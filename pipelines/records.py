@@ -69,6 +69,8 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
 def _id(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise TypeError("neither a whole number nor its digits")
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("not a number's digits")
     number = int(value)
     if not 0 <= number <= MAX_ID:
         raise ValueError("id out of range")
@@ -115,7 +117,10 @@ def _decimal(scale: int) -> Callable[[Any], Decimal]:
     step = Decimal(1).scaleb(-scale)
 
     def read(value: Any) -> Decimal:
-        number = Decimal(str(value)).quantize(step, context=_EXACT)
+        text = str(value)
+        if "_" in text or not text.isascii():  # Python's own ways to write numbers
+            raise ValueError("not a number")
+        number = Decimal(text).quantize(step, context=_EXACT)
         if number.is_nan():
             raise ValueError("not a number")
         return number

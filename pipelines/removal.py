@@ -57,15 +57,25 @@ def unlisted(
     return {int(one) for (one,) in rows}
 
 
-def without_account(
+def removable(
     session: Session, company_id: int, table: Table, *, among: Collection[int] | None, listed_since: datetime
 ) -> set[int]:
-    """Rows without an account, not read since `listed_since`; `among` limits them to these ids."""
+    """Rows of no excluded account, not read since `listed_since`; `among` limits them to these ids."""
     limit = "" if among is None else f"AND {table.id_column} IN ({id_list(among)})"
     rows = session.rows(
         f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
-        f"WHERE company_id = {company_id} AND account_id IS NULL AND {_NOT_READ_SINCE} {limit}",
+        f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} {limit} "
+        f"AND (account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))",
         listed_since,
+    )
+    return {int(one) for (one,) in rows}
+
+
+def without_account(session: Session, company_id: int, table: Table, among: Collection[int]) -> set[int]:
+    """The rows among these that have no account."""
+    rows = session.rows(
+        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"WHERE company_id = {company_id} AND account_id IS NULL AND {table.id_column} IN ({id_list(among)})"
     )
     return {int(one) for (one,) in rows}
 
@@ -114,9 +124,10 @@ def _remove(session: Session, company_id: int, table: Table, condition: str, *pa
             hanging, link = _HANGING_ON[table]
             session.execute(
                 f"""
-                DELETE FROM {DATASET}.{hanging.name}
-                WHERE company_id = {company_id} AND {link} NOT IN (
-                    SELECT {link} FROM {DATASET}.{table.name} WHERE company_id = {company_id}
+                DELETE FROM {DATASET}.{hanging.name} AS hanging
+                WHERE company_id = {company_id} AND NOT EXISTS (
+                    SELECT 1 FROM {DATASET}.{table.name} AS parent
+                    WHERE parent.company_id = {company_id} AND parent.{link} = hanging.{link}
                 )
                 """
             )

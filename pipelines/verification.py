@@ -148,7 +148,7 @@ class Verification:
 
     def _synchronized(self) -> State:
         with self._warehouse.session() as session:
-            state = committed(session, self._company_id)
+            state = committed(session, self._company_id) or {}
         if "cursors" not in state:
             raise NeverSynchronized(
                 f"Company {self._company_id} has nothing to verify: its first sync has not come to its end. "

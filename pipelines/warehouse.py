@@ -40,6 +40,8 @@ class _Dialect:
     enter_schema: str
     comments: str
     looks_up_by_index: bool
+    lock: str | None
+    unlock: str | None
 
 
 _CATALOG = "warehouse"
@@ -61,8 +63,22 @@ _POSTGRES_COMMENTS = """
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
     WHERE n.nspname = %s
 """
-_DUCKDB = _Dialect("?", f"SET search_path = '{_CATALOG}.{DATASET}'", _DUCKDB_COMMENTS, looks_up_by_index=False)
-_POSTGRES = _Dialect("%s", f"SET search_path = {DATASET}", _POSTGRES_COMMENTS, looks_up_by_index=True)
+_DUCKDB = _Dialect(
+    "?",
+    f"SET search_path = '{_CATALOG}.{DATASET}'",
+    _DUCKDB_COMMENTS,
+    looks_up_by_index=False,
+    lock=None,
+    unlock=None,
+)
+_POSTGRES = _Dialect(
+    "%s",
+    f"SET search_path = {DATASET}",
+    _POSTGRES_COMMENTS,
+    looks_up_by_index=True,
+    lock=f"SELECT pg_advisory_lock(hashtext('{DATASET}'))",
+    unlock=f"SELECT pg_advisory_unlock(hashtext('{DATASET}'))",
+)
 
 
 class _Cursor(Protocol):
@@ -107,6 +123,22 @@ class Session:
     def looks_up_by_index(self) -> bool:
         """Whether indexes help; DuckDB's would rather be in the way."""
         return self._dialect.looks_up_by_index
+
+    @contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Alone among the processes that make tables and indexes: `IF NOT EXISTS` is no protection in Postgres.
+
+        DuckDB has one process at a time anyway.
+        """
+        if self._dialect.lock is None or self._dialect.unlock is None:
+            yield
+            return
+        self.execute(self._dialect.lock)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(WarehouseUnusable):  # a connection that is lost holds no lock
+                self.execute(self._dialect.unlock)
 
     def enter_schema(self) -> None:
         """From here on, names without a schema are those of `receivables`."""

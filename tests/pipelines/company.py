@@ -112,11 +112,13 @@ class Company:
             {table.name: tally for table, tally in landing.tally.items()},
         )
 
-    def lists_only(self, *, full: bool = False, pennylane: Pennylane | None = None) -> ListsReport:
+    def lists_only(
+        self, *, full: bool = False, pennylane: Pennylane | None = None, watch: Watch = lambda _: None
+    ) -> ListsReport:
         pennylane = pennylane or self.pennylane()
         with Landing.opened(self.warehouse, self.id, self.work_dir) as landing:
             publish(landing, dict.fromkeys(self.excluded, NOW), self.clock)
-            return ListsSync(pennylane, landing, published(landing), self.clock, lambda _: None).run(full=full)
+            return ListsSync(pennylane, landing, published(landing), self.clock, watch).run(full=full)
 
     def differences(self, excluded: Collection[int] | None = None) -> list[str]:
         """How the tables differ from the truth; an empty list where they do not."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.client import Pennylane
 from sandbox import filters
 from sandbox.changes import customers, invoices, receipts
 from sandbox.records import Customer
@@ -100,6 +101,72 @@ def test_what_was_never_let_in_stays_out_when_its_account_is_deleted_at_pennylan
     assert len(kept_out) > 5
     assert not kept_out & {key[1] for table in ("invoices", "credit_notes", "payments") for key in rows[table]}
     assert company.differences() == []
+
+
+@pytest.mark.parametrize("minutes", [10, 30])
+def test_nor_does_it_come_in_when_it_changes_later(company: Company, minutes: int) -> None:
+    account = _busy(company).id
+    company.excluded = {account}
+    company.sync()
+    company.world.clock.advance(HOUR - 60 * minutes)
+    made = invoices.create_invoice(company.world, customer_id=account)["id"]
+    customers.delete_customer(company.world, id=account)
+    company.sync(after=60 * minutes)
+    invoices.update_invoice(company.world, id=made, label="touched")
+    company.sync()
+    company.sync(full=True)
+    assert company.differences() == []
+
+
+def test_an_excluded_account_deleted_during_the_first_sync_leaves_nothing_here(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(20, 250)
+    account = _busy(company).id
+    company.excluded = {account}
+
+    class Deleting(Pennylane):
+        def get(self, path: str, params: Any = None) -> dict[str, Any]:
+            answer = super().get(path, params)
+            if path == "/customers" and company.world.customers.get(account):
+                company.world.clock.advance(5)
+                customers.delete_customer(company.world, id=account)
+            return answer
+
+    company.sync(pennylane=company.pennylane(Deleting))
+    assert not company.world.customers.get(account)
+    assert company.differences() == []
+    company.sync(full=True)
+    assert company.differences() == []
+
+
+def _losing_documents_without_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `not_in` does to a document without a customer is not documented; a database's would drop it."""
+    holds = filters._holds
+    monkeypatch.setattr(
+        filters,
+        "_holds",
+        lambda name, actual, wanted: (actual is not None or name != "not_in") and holds(name, actual, wanted),
+    )
+
+
+@pytest.mark.parametrize(
+    ("loses", "others", "full"), [(False, 1, False), (False, 1000, True), (True, 1, False), (True, 1, True)]
+)
+def test_invoices_stay_when_their_account_is_deleted_while_others_are_left_out(
+    synced: Company, monkeypatch: pytest.MonkeyPatch, loses: bool, others: int, full: bool
+) -> None:
+    deleted = _busy(synced).id
+    owned = {one.id for one in synced.world.invoices if one.customer_id == deleted and one.kind == "invoice"}
+    left_out = next(one.id for one in synced.world.customers if one.id != deleted)
+    synced.excluded = {left_out, *range(10**9, 10**9 + others - 1)}
+    if loses:
+        _losing_documents_without_account(monkeypatch)
+    customers.delete_customer(synced.world, id=deleted)
+    synced.sync(full=full)
+    held_now = {key[1]: row for key, row in synced.held()["invoices"].items() if key[1] in owned}
+    assert held_now.keys() == owned
+    assert all(row["account_id"] is None for row in held_now.values())
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["hourly", "full"])
@@ -201,15 +268,9 @@ def test_an_unknown_id_is_kept_and_harms_nobody(company: Company) -> None:
 def test_an_invoice_without_account_stays_where_the_filter_of_exclusions_loses_it(
     company: Company, monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
-    """What `not_in` does to a document without a customer is not documented; a database's would drop it."""
     orphan = invoices.create_invoice(company.world, customer_id=None)["id"]
     company.sync()
-    holds = filters._holds
-    monkeypatch.setattr(
-        filters,
-        "_holds",
-        lambda name, actual, wanted: (actual is not None or name != "not_in") and holds(name, actual, wanted),
-    )
+    _losing_documents_without_account(monkeypatch)
     company.excluded = {next(one.id for one in company.world.customers)}
 
     invoices.update_invoice(company.world, id=orphan, label="still here")

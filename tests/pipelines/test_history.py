@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 
 from pipelines.client import WORKERS, Pennylane
+from pipelines.details import DetailsSync, Share
 from pipelines.due import pending
+from pipelines.errors import NotListed
+from pipelines.landing import Landing
 from pipelines.progress import Pace, Progress
 from sandbox.changes import customers, invoices, receipts
 from sandbox.world import World
-from tests.pipelines.company import DAY, NOW, Company
+from tests.pipelines.company import DAY, HOUR, NOW, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.truth import expected
 
@@ -102,6 +105,40 @@ def test_an_account_included_again_is_caught_up_at_once_whatever_the_share(make_
     report = company.sync(rotation=0, history_seconds=0).details
     assert report.pending.requests == 0
     assert company.differences() == []
+
+
+@pytest.mark.parametrize("gap", [HOUR, 40 * DAY], ids=["full sync", "after 40 days"])
+@pytest.mark.parametrize("another", [False, True], ids=["none left out", "another left out"])
+def test_so_is_one_whose_next_sync_lists_everything(make_company: MakeCompany, gap: float, another: bool) -> None:
+    company = make_company(10, 200, frozen=False)
+    owners = [one.customer_id for one in company.world.invoices if one.settles and one.matches and one.customer_id]
+    account = max(set(owners), key=owners.count)
+    company.excluded = {account, *([min(set(owners) - {account})] if another else [])}
+    company.sync()
+    company.excluded -= {account}
+    company.sync(full=gap == HOUR, rotation=0, history_seconds=0, after=gap)
+    theirs = {one.id for one in company.world.invoices if one.customer_id == account}
+    rows = company.held()["invoices"]
+    assert theirs
+    with company.warehouse.session() as session:
+        unread = session.rows(
+            "SELECT invoice_id FROM receivables.invoices WHERE payments_synced_at IS NULL AND NOT draft "
+            f"AND account_id = {account}"
+        )
+    assert unread == []
+    assert theirs >= {key[1] for key, row in rows.items() if row["account_id"] == account} != set()
+
+
+def test_details_alone_wait_for_a_listing_that_is_whole(make_company: MakeCompany) -> None:
+    company = make_company(20, 400)
+    ready: list[bool] = []
+    with (
+        Landing.opened(company.warehouse, company.id, company.work_dir) as landing,
+        pytest.raises(NotListed, match="not all listed yet"),
+    ):
+        sync = DetailsSync(company.pennylane(), landing, company.clock, lambda _: None)
+        sync.run(Share(100), lambda: ready.append(True))
+    assert ready == []
 
 
 def test_a_change_of_old_history_is_read_in_the_same_hour(make_company: MakeCompany) -> None:

@@ -117,9 +117,7 @@ def test_an_event_in_the_overlap_is_not_fetched_again(company: Company) -> None:
     assert company.requests["by_path"] == FEEDS
 
 
-@pytest.mark.parametrize(
-    ("accounts", "documents", "latency"), [(0, 0, 0.0), (20, 200, 0.0), (250, 1900, 0.0), (120, 600, 0.05)]
-)
+@pytest.mark.parametrize(("accounts", "documents", "latency"), [(0, 0, 0.0), (250, 150, 0.0), (20, 450, 0.02)])
 def test_a_first_sync_takes_as_many_requests_as_the_formula_in_the_readme_says(
     make_company: MakeCompany, accounts: int, documents: int, latency: float
 ) -> None:
@@ -142,6 +140,16 @@ def test_a_first_sync_takes_as_many_requests_as_the_formula_in_the_readme_says(
     assert synced.list_requests == lists
     assert synced.detail_requests == accounts + 2 * len(issued) - len(untouched)
     assert len(issued) > len(untouched) or not documents
+
+
+@pytest.mark.parametrize(("documents", "latency"), [(1000, 0.05), (1990, 0.0)])
+def test_a_list_of_up_to_two_thousand_takes_exactly_a_request_per_hundred(
+    make_company: MakeCompany, documents: int, latency: float
+) -> None:
+    company = make_company(10, documents, latency=latency)
+    company.lists_only()
+    notes = sum(one.kind == "credit_note" for one in company.world.invoices)
+    assert company.requests["total"] == 2 + 1 + ceil((documents - notes) / 100) + ceil(notes / 100)
 
 
 def test_nothing_is_asked_about_drafts_and_credit_notes(company: Company) -> None:
@@ -223,6 +231,14 @@ def test_requests_of_what_is_due_are_what_is_really_asked(company: Company) -> N
     synced = company.sync()
     told = {one.step: one.done for one in company.progress}
     assert told["details"] + told["history"] == synced.detail_requests
-    assert {one.step: one.total for one in company.progress if one.total} == {
-        step: told[step] for step in ("details", "history")
-    }
+    for step in ("details", "history"):
+        assert {one.total for one in company.progress if one.step == step} == {told[step]}
+
+
+def test_a_listing_tells_about_how_much_there_is(make_company: MakeCompany) -> None:
+    company = make_company(300, 3000, latency=0.01)
+    company.lists_only(watch=company.progress.append)
+    told = [one.total for one in company.progress if one.step == "lists" and one.total]
+    listed = company.progress[-1].done
+    assert len(told) > 15
+    assert all(0.7 * listed < total < 1.3 * listed for total in told)

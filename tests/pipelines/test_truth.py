@@ -197,8 +197,9 @@ def test_the_rotation_finds_a_change_that_raises_no_event(make_company: MakeComp
         company.sync(after=SHORTLY, rotation=1000)
     WITHOUT_EVENTS[kind](company.world, set())
     assert company.differences() != []
-    company.sync(after=SHORTLY, rotation=1000)
+    report = company.sync(after=SHORTLY, rotation=1000, history_seconds=0).details
     assert company.differences() == []
+    assert (report.pending.ready, report.pending.requests) == (True, 0)
 
 
 @pytest.mark.parametrize("kind", WITHOUT_EVENTS)

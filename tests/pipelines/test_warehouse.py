@@ -1,9 +1,16 @@
 """What a database says reaches people as one line."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from pipelines.errors import WarehouseUnusable
-from pipelines.warehouse import Warehouse
+from pipelines.landing import Landing
+from pipelines.tables import TABLES
+from pipelines.warehouse import Warehouse, warehouse_at
+from sandbox.changes import customers
+from tests.pipelines.conftest import MakeCompany
 
 
 def test_an_error_of_the_database_is_one_line_that_says_what_to_expect_next(any_warehouse: Warehouse) -> None:
@@ -13,3 +20,30 @@ def test_an_error_of_the_database_is_one_line_that_says_what_to_expect_next(any_
     assert "\n" not in str(refused.value)
     assert "no_such_table" in str(refused.value)
     assert "the next sync goes on from here" in str(refused.value)
+
+
+def test_companies_that_meet_an_empty_database_at_once_do_not_get_in_each_other_s_way(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    def open_and_close(company: int) -> None:
+        with Landing.opened(warehouse_at(postgres_url), company, tmp_path):
+            pass
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(open_and_close, range(1, 5)))
+    with warehouse_at(postgres_url).session() as session:
+        indexes = session.value(
+            "SELECT count(*) FROM pg_indexes WHERE schemaname = 'receivables' AND indexdef ~ 'UNIQUE'"
+        )
+    assert indexes >= len(TABLES)
+
+
+def test_what_dlt_notes_of_its_packages_does_not_pile_up(make_company: MakeCompany, any_warehouse: Warehouse) -> None:
+    company = make_company(warehouse=any_warehouse)
+    for _ in range(5):
+        customers.create_customer(company.world)
+        company.sync()
+    with any_warehouse.session() as session:
+        for table in ("_dlt_loads", "_dlt_pipeline_state"):
+            assert session.value(f"SELECT count(*) FROM receivables.{table}") <= 5
+    assert company.differences() == []
