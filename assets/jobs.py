@@ -1,10 +1,12 @@
-"""What can be run: the hourly sync, the first sync (a backfill in the UI), and a full one."""
+"""What can be run: the hourly sync, the first sync (a backfill in the UI), a full one, and a comparison."""
 
 import dagster as dg
 
 from assets.metadata import GROUP
+from assets.partitions import connections
+from assets.verification import verification
 
-_everything = dg.AssetSelection.groups(GROUP)
+_everything = dg.AssetSelection.groups(GROUP).without_checks()
 
 hourly_sync = dg.define_asset_job(
     "hourly_sync",
@@ -26,4 +28,13 @@ full_sync = dg.define_asset_job(
     description="Lists everything anew and removes what Pennylane no longer has.",
 )
 
-JOBS = (hourly_sync, initial_sync, full_sync)
+verify = dg.define_asset_job(
+    "verify",
+    dg.AssetSelection.checks(verification),
+    # Of a job without assets Dagster does not see by itself that it has partitions.
+    config=dg.PartitionedConfig(connections, run_config_for_partition_key_fn=lambda _: {}),
+    description="Compares accounts, invoices and credit notes with Pennylane, and writes nothing. What differs is told "
+    "by the asset checks; full_sync heals it.",
+)
+
+JOBS = (hourly_sync, initial_sync, full_sync, verify)

@@ -3,7 +3,6 @@
 Each step is a thin wrapper: it takes the company's lease, calls the pipeline, and tells Dagster what happened.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,12 +11,12 @@ import dagster as dg
 from assets.metadata import table_spec, tally_metadata, traffic_metadata, view_spec
 from assets.partitions import company_of, connections
 from assets.run_lease import RunLease, owner
+from assets.run_log import RunLog
 from pipelines.companies import publish_company
 from pipelines.details import DetailsSync, Share
 from pipelines.exclusions import publish
 from pipelines.lists import ListsSync
 from pipelines.pacing import REQUESTS_PER_SECOND
-from pipelines.progress import MEANING, Pace, Progress
 from pipelines.tables import (
     ACCOUNTS,
     COMPANIES,
@@ -64,25 +63,6 @@ def _published(installation: Installation, company: Company, lease: RunLease) ->
     return lease.excluded
 
 
-class _Log:
-    """Passes progress on to whoever watches the installation, and to the run's log now and then."""
-
-    _EVERY_SECONDS = 30.0
-
-    def __init__(self, context: dg.AssetExecutionContext, installation: Installation) -> None:
-        self._context = context
-        self._installation = installation
-        self._pace = Pace()
-        self._told = time.monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        self._installation.watch(progress)
-        line = self._pace.told(progress)
-        if time.monotonic() - self._told >= self._EVERY_SECONDS:
-            self._told = time.monotonic()
-            self._context.log.info(f"{MEANING[progress.step]}: {line}")
-
-
 def _results(
     tables: tuple[Table, ...], company: Company, more: dict[str, object]
 ) -> Iterator[dg.MaterializeResult[None]]:
@@ -121,7 +101,7 @@ def lists(
     config: SyncConfig,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Lists everything the first time and after a gap of over four weeks, else follows the change feeds."""
-    watch = _Log(context, installation)
+    watch = RunLog(context.log, installation.watch)
     with _company(context, installation, run_lease) as company:
         installation.connections.activate(company.id)
         excluded = _published(installation, company, run_lease)
@@ -146,7 +126,7 @@ def details(
     run_lease: dg.ResourceParam[RunLease],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Reads contacts and payments, one call per account or invoice: what changed, then the rest in rotation."""
-    watch = _Log(context, installation)
+    watch = RunLog(context.log, installation.watch)
     with _company(context, installation, run_lease) as company:
         _published(installation, company, run_lease)
         sync = DetailsSync(company.pennylane, company.landing, installation.clock, watch)

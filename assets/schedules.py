@@ -1,11 +1,11 @@
-"""When syncs run by themselves."""
+"""When syncs, and comparisons, run by themselves."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
 from assets.abandoned import end_abandoned
-from assets.jobs import hourly_sync
+from assets.jobs import hourly_sync, verify
 from assets.partitions import connections
 from resources.connections import Connection
 from resources.installation import Installation
@@ -28,7 +28,28 @@ UNFINISHED = [
 def hourly(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One run per active connection; what cannot or need not be synced is skipped with a reason.
+    """One run per active connection."""
+    yield from _a_run_each(context, installation)
+
+
+@dg.schedule(
+    job=verify,
+    cron_schedule="30 3 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every night at 03:30 UTC, between two hourly syncs, if you switch it on: one comparison with "
+    "Pennylane for each active connection, about a request per hundred rows.",
+)
+def daily_verification(
+    context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One comparison per active connection."""
+    yield from _a_run_each(context, installation)
+
+
+def _a_run_each(
+    context: dg.ScheduleEvaluationContext, installation: Installation
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run per active connection; what cannot or need not be worked on is skipped with a reason.
 
     Dagster takes a SkipReason only where nothing runs, so beside runs the reasons go to the tick's log.
     """

@@ -27,6 +27,7 @@ _COMMANDS = {
     "exclude": _Listed("cli.accounts", "Leave accounts out from the next sync on."),
     "include": _Listed("cli.accounts", "Synchronize excluded accounts again."),
     "status": _Listed("cli.status", "Show how each connection is."),
+    "verify": _Listed("cli.verify", "Compare the tables with Pennylane."),
     "disconnect": _Listed("cli.disconnect", "End the access to a company, keep its data."),
     "start": _Listed("cli.start", "Serve Dagster's UI and run the schedules."),
     "demo": _Listed("cli.demo", "Show it all against a Pennylane sandbox, in a minute."),
@@ -68,7 +69,8 @@ class _Commands(click.Group):
 def cli() -> None:
     """A company's receivables out of Pennylane into its own database, and kept up to date.
 
-    `pennylane-sync COMMAND --help` tells more of a command. Exit status: 0 done, 1 failed, 2 bad usage.
+    `pennylane-sync COMMAND --help` tells more of a command. Exit status: 0 done, 1 failed or differences
+    found, 2 bad usage.
     """
 
 

@@ -3,7 +3,7 @@
 The views work lateness out for themselves; this keeps the stored status equal to Pennylane's as well.
 """
 
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from pipelines.tables import DATASET
@@ -32,3 +32,8 @@ def late_by_now(session: Session, company_id: int, now: datetime) -> set[int]:
         now.astimezone(PARIS).date(),
     )
     return {int(one) for (one,) in rows}
+
+
+def became_late_since(read_at: datetime, deadline: date | None) -> bool:
+    """Whether an invoice that is late may not have been when it was read, by anyone's clock."""
+    return deadline is not None and read_at < datetime.combine(deadline + timedelta(days=1), time(0, 5), UTC)

@@ -6,7 +6,7 @@ after a crash from the ranges that are left. Each range is worked from both ends
 requests are in flight to use the rate limit at any latency; a cut costs at most one partly filled page.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from math import isfinite
@@ -14,7 +14,7 @@ from math import isfinite
 from pipelines.client import Pennylane
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import Condition, encoded, within
-from pipelines.kinds import Kind, Reader
+from pipelines.kinds import KINDS, Kind, Reader
 from pipelines.ranges import END, Range
 from pipelines.records import Record, Row
 
@@ -32,6 +32,15 @@ class Task:
     kind: Kind
     conditions: Sequence[Condition]
     ids: Range
+
+
+def all_tasks(excluded: Collection[int]) -> list[Task]:
+    """What lists everything of the accounts that are not excluded."""
+    return [
+        Task(f"{kind.table.name}/{number}", kind, conditions, ids)
+        for kind in KINDS
+        for number, (ids, conditions) in enumerate(kind.leaving_out(excluded))
+    ]
 
 
 @dataclass(frozen=True)

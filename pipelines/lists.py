@@ -14,7 +14,7 @@ from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
 from pipelines.landing import Landing, Pieces
 from pipelines.lateness import late_by_now
-from pipelines.listing import Listing, Task
+from pipelines.listing import Listing, Task, all_tasks
 from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
@@ -95,7 +95,7 @@ class ListsSync:
         self._report.mode = "full" if "cursors" in self._landing.state else "first"
         if self._excluded and self._report.mode == "full":
             self._landing.known_until = self._clock() + _CLOCKS_APART
-        tasks = self._tasks()
+        tasks = all_tasks(self._excluded)
         listing = self._interrupted_listing()
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
         self._not_before = started
@@ -136,7 +136,7 @@ class ListsSync:
         if (
             listing is None
             or frozenset(listing["excluded"]) != self._excluded
-            or listing["remaining"].keys() != {task.key for task in self._tasks()}
+            or listing["remaining"].keys() != {task.key for task in all_tasks(self._excluded)}
             or self._clock() - datetime.fromisoformat(listing["started"]) > RESUMABLE
         ):
             return None
@@ -167,13 +167,6 @@ class ListsSync:
             "excluded": sorted(self._excluded),
             "unreadable": self._reader.to_state(),
         }
-
-    def _tasks(self) -> list[Task]:
-        return [
-            Task(f"{kind.table.name}/{number}", kind, conditions, ids)
-            for kind in KINDS
-            for number, (ids, conditions) in enumerate(kind.leaving_out(self._excluded))
-        ]
 
     def _checkpoint(self, started: datetime, noted: datetime, remaining: dict[str, list[Range]]) -> dict[str, Any]:
         return {

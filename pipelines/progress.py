@@ -12,8 +12,9 @@ MEANING = {
     "details": "Contacts, payments",
     "rotation": "Contacts, payments again",
     "history": "History of payments",
+    "verification": "Rows compared",
 }
-"""The steps of a sync, in their order, as people are told of them."""
+"""The steps of a sync, in their order, and of a verification, as people are told of them."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from pipelines.warehouse import Session, id_list
 
 _HANGING_ON: dict[Table, tuple[Table, str]] = {ACCOUNTS: (CONTACTS, "account_id"), INVOICES: (PAYMENTS, "invoice_id")}
 
+_NOT_READ_SINCE = "(synced_at IS NULL OR synced_at < %s)"
+"""No row of ours is without that time, but somebody with a SQL tool may have written one."""
+
 
 def remove_gone(session: Session, company_id: int, table: Table, ids: Collection[int]) -> int:
     """Delete the rows with these ids; returns how many there were."""
@@ -32,13 +35,13 @@ def remove_unlisted(
 
     Returns how many rows were deleted.
     """
-    condition = f"synced_at < %s AND {table.id_column} NOT IN ({id_list(keep) if keep else -1})"
+    condition = f"{_NOT_READ_SINCE} AND {table.id_column} NOT IN ({id_list(keep) if keep else -1})"
     return _remove(session, company_id, table, condition, listed_since)
 
 
 def holds_older(session: Session, company_id: int, table: Table, than: datetime) -> bool:
     """Whether there is a row that was read before then."""
-    query = f"SELECT 1 FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND synced_at < %s LIMIT 1"
+    query = f"SELECT 1 FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND {_NOT_READ_SINCE} LIMIT 1"
     return bool(session.rows(query, than))
 
 
@@ -48,7 +51,7 @@ def unlisted(
     """The ids of these accounts' rows that a listing, begun at `listed_since`, did not bring."""
     rows = session.rows(
         f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
-        f"WHERE company_id = {company_id} AND synced_at < %s AND account_id IN ({id_list(accounts)})",
+        f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} AND account_id IN ({id_list(accounts)})",
         listed_since,
     )
     return {int(one) for (one,) in rows}
@@ -61,7 +64,7 @@ def removable(
     limit = "" if among is None else f"AND {table.id_column} IN ({id_list(among)})"
     rows = session.rows(
         f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
-        f"WHERE company_id = {company_id} AND synced_at < %s {limit} "
+        f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} {limit} "
         f"AND (account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))",
         listed_since,
     )

@@ -53,8 +53,10 @@ def _ids(table: Table, rows: list[Row]) -> list[int]:
     return [row[table.id_column] for row in rows]
 
 
+def comparable(column: Column, value: Any) -> Any:
+    """A value that equals those that mean the same: JSON is text in one database, and taken apart by the other."""
+    return json.loads(value) if column.type is Type.JSON and isinstance(value, str) else value
+
+
 def _comparable(columns: list[Column], values: Collection[Any]) -> list[Any]:
-    return [
-        json.loads(value) if column.type is Type.JSON and isinstance(value, str) else value
-        for column, value in zip(columns, values, strict=True)
-    ]
+    return [comparable(column, value) for column, value in zip(columns, values, strict=True)]

@@ -92,18 +92,24 @@ class Installation:
         with (
             self.connections.lease(company_id, owner, purpose) as lease,
             self._recorded(company_id),
+            self._authorization_watched(company_id),
             Landing.opened(self.warehouse, company_id, self.work_dir, before_load=lease.check) as landing,
         ):
             yield Company(connection, self.pennylane(connection), landing)
 
     @contextmanager
+    def inspected(self, company_id: int, owner: str, purpose: str) -> Iterator[Pennylane]:
+        """Look at a company while nobody else works on it, and write nothing. Raises as `company` does."""
+        connection = self.authorized(company_id)
+        with self.connections.lease(company_id, owner, purpose) as lease, self._authorization_watched(company_id):
+            yield self.pennylane(connection)
+            lease.check()
+
+    @contextmanager
     def _recorded(self, company_id: int) -> Iterator[None]:
+        """A connection's last error is one of its syncs; what goes wrong in looking at it is only told."""
         try:
             yield
-        except (AuthorizationFailed, MissingScope) as error:
-            self.connections.record_authorization_lost(company_id, str(error))
-            self.connections.record_failure(company_id, str(error))
-            raise
         except (AuthorizationLost, Disconnected, LeaseLost):
             raise  # said elsewhere: by the connection's state, or by the run that took over
         except USER_ERRORS as error:
@@ -111,4 +117,12 @@ class Installation:
             raise
         except Exception as error:
             self.connections.record_failure(company_id, f"{type(error).__name__} (the run's log tells more)")
+            raise
+
+    @contextmanager
+    def _authorization_watched(self, company_id: int) -> Iterator[None]:
+        try:
+            yield
+        except (AuthorizationFailed, MissingScope) as error:
+            self.connections.record_authorization_lost(company_id, str(error))
             raise

@@ -94,10 +94,25 @@ def test_each_job_runs_every_asset_for_one_company_and_says_what_it_is_for() -> 
         assert job.description
 
 
-def test_the_schedule_is_on_from_the_start_and_hourly() -> None:
-    (schedule,) = definitions(Installation()).schedules or []
-    assert isinstance(schedule, dg.ScheduleDefinition)
-    assert (schedule.default_status, schedule.cron_schedule) == (dg.DefaultScheduleStatus.RUNNING, "0 * * * *")
+def test_the_hourly_schedule_is_on_from_the_start_and_the_daily_comparison_is_off() -> None:
+    on, off = dg.DefaultScheduleStatus.RUNNING, dg.DefaultScheduleStatus.STOPPED
+    schedules = [one for one in definitions(Installation()).schedules or [] if isinstance(one, dg.ScheduleDefinition)]
+    assert {one.name: (one.default_status, one.cron_schedule) for one in schedules} == {
+        "hourly": (on, "0 * * * *"),
+        "daily_verification": (off, "30 3 * * *"),
+    }
+
+
+def test_the_listed_tables_have_a_check_per_company_that_no_sync_runs() -> None:
+    everything = definitions(Installation())
+    checks = {(key.asset_key.to_user_string(), key.name) for key in everything.resolve_asset_graph().asset_check_keys}
+    assert checks == {(table, "equals_pennylane") for table in ("accounts", "invoices", "credit_notes")}
+    verify = everything.resolve_job_def("verify")
+    assert {node.name for node in verify.nodes} == {"verify_tables"}
+    assert verify.partitions_def == dg.DynamicPartitionsDefinition(name="connections")
+    assert verify.description
+    for name in ("hourly_sync", "initial_sync", "full_sync"):
+        assert "verify_tables" not in {node.name for node in everything.resolve_job_def(name).nodes}
 
 
 def test_dagster_accepts_the_instance_s_settings_and_sends_nothing_home(tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behin
         seen = server.ask(_SEEN)
         assert len(seen["assetNodes"]) == 10
         assert all(node["partitionKeys"] == [str(company)] for node in seen["assetNodes"])
-        (schedule,) = seen["schedulesOrError"]["results"]
-        assert schedule == {"name": "hourly", "scheduleState": {"status": "RUNNING"}}
+        schedules = {one["name"]: one["scheduleState"]["status"] for one in seen["schedulesOrError"]["results"]}
+        assert schedules == {"hourly": "RUNNING", "daily_verification": "STOPPED"}
 
         launched = server.ask(_BACKFILL, company=str(company))["launchPartitionBackfill"]
         assert launched == {"__typename": "LaunchBackfillSuccess"}

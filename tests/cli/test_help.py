@@ -19,6 +19,7 @@ COMMANDS = {
     "include": {"--company", "--json"},
     "accounts": {"--search", "--company", "--json"},
     "status": {"--json"},
+    "verify": {"--details", "--company", "--json"},
     "disconnect": {"--yes", "--company", "--json"},
     "sandbox": {"--port", "--customers", "--invoices", "--seed", "--latency-ms", "--rate-limit", "--live"},
     "demo": set(),

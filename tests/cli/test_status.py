@@ -17,7 +17,8 @@ def test_status_says_that_nothing_is_connected_and_what_to_do(program: Program) 
 
 
 @pytest.mark.parametrize(
-    "command", [("sync",), ("activate",), ("accounts",), ("exclude", "1"), ("include", "1"), ("disconnect", "--yes")]
+    "command",
+    [("sync",), ("activate",), ("accounts",), ("exclude", "1"), ("include", "1"), ("verify",), ("disconnect", "--yes")],
 )
 def test_commands_about_a_company_say_that_there_is_none(program: Program, command: tuple[str, ...]) -> None:
     assert program.fails(*command) == "No company is connected yet: pennylane-sync connect"
