@@ -4,8 +4,6 @@ import os
 
 # A company's books are nobody's business, and a machine without internet must not wait for time-outs.
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-# Below ERROR dlt tells of every Arrow table that its hints are narrower than the declared ones.
-os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 # Rows do not stay behind in the staging schema once they are merged.
 os.environ.setdefault("LOAD__TRUNCATE_STAGING_DATASET", "true")
 # Nor do the files of rows that were loaded.

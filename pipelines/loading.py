@@ -25,6 +25,7 @@ class Loader:
     def __init__(self, warehouse: Warehouse, company_id: int, work_dir: Path) -> None:
         self._warehouse = warehouse
         self._company_id = company_id
+        self._folder = work_dir
         with warehouse.session(), _dlt_errors():
             self._pipeline = dlt.pipeline(
                 pipeline_name=pipeline_name(company_id),
@@ -42,7 +43,7 @@ class Loader:
     def load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
         """Merge the rows and commit the state, in one package."""
         with _dlt_errors():
-            self._pipeline.extract(pennylane(rows, state, self._warehouse.file_format))
+            self._pipeline.extract(pennylane(rows, state, self._folder))
             self._pipeline.normalize()
             with self._warehouse.session():
                 destination = self._warehouse.destination(self._company_id)

@@ -6,12 +6,9 @@ index.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-import dlt
 from dlt.common.destination.client import FollowupJobRequest
 from dlt.common.destination.typing import PreparedTableSchema
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
@@ -40,15 +37,3 @@ class MergesKeyByKey(SqlJobClientBase):
 
     def _create_merge_followup_jobs(self, table_chain: Sequence[PreparedTableSchema]) -> list[FollowupJobRequest]:
         return [_MergeJob.from_table_chain(table_chain, self.sql_client)]
-
-
-class _DuckDBClient(MergesKeyByKey, DuckDbClient):
-    pass
-
-
-class MergingDuckDB(dlt.destinations.duckdb):
-    """dlt's DuckDB with this way of merging."""
-
-    @property
-    def client_class(self) -> type[Any]:
-        return _DuckDBClient

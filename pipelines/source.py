@@ -1,7 +1,6 @@
 """The dlt source: rows of the tables with their hints, and the cursors that cover them.
 
-What is read when is planned in `listing`, `changes` and `details`; here it becomes resources that merge by key. Rows
-come as Arrow tables, which dlt writes to files as they are.
+What is read when is planned in `listing`, `changes` and `details`; here it becomes resources that merge by key.
 
 dlt's own incremental cursors move with a column of the rows. Pennylane's lists have no such column (GUIDE: "There is no
 `updated_at` filter"): the cursors are positions in its change feeds, so they are kept in the source's state, which
@@ -9,15 +8,16 @@ dlt stores in the warehouse in the load package of the rows that they cover.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination import TLoaderFileFormat
 from dlt.common.schema.typing import TWriteDispositionConfig
 from dlt.sources import DltResource
 
 from pipelines.committed import SOURCE
 from pipelines.records import Row
+from pipelines.row_files import write_rows
 from pipelines.tables import Table
 
 # The rows of a batch are unique by key already: each record is landed once, in its newest shape.
@@ -25,25 +25,28 @@ _MERGE: TWriteDispositionConfig = {"disposition": "merge", "strategy": "delete-i
 
 
 @dlt.source(name=SOURCE, max_table_nesting=0)
-def pennylane(
-    rows: Mapping[Table, list[Row]], state: Mapping[str, Any], file_format: TLoaderFileFormat
-) -> Iterator[DltResource]:
-    """One resource per table in `rows`; the source's state becomes `state` when the package is loaded."""
+def pennylane(rows: Mapping[Table, list[Row]], state: Mapping[str, Any], folder: Path) -> Iterator[DltResource]:
+    """One resource per table in `rows`; the source's state becomes `state` when the package is loaded.
+
+    The rows' files are written to `folder`, from where dlt takes a copy.
+    """
     for table, table_rows in rows.items():
-        yield _resource(table, table_rows, file_format)
+        yield dlt.resource(
+            _file(table, table_rows, folder),
+            name=table.name,
+            write_disposition=_MERGE,
+            primary_key=table.key,
+            merge_key=table.replaced_by,
+            columns=table.dlt_columns(),
+        )
     yield dlt.resource(_cursors(state), name="cursors")
 
 
-def _resource(table: Table, rows: list[Row], file_format: TLoaderFileFormat) -> DltResource:
-    return dlt.resource(
-        [table.rows_to_arrow(rows)],
-        name=table.name,
-        write_disposition=_MERGE,
-        primary_key=table.key,
-        merge_key=table.replaced_by,
-        columns=table.dlt_columns(),
-        file_format=file_format,
-    )
+def _file(table: Table, rows: list[Row], folder: Path) -> Iterator[Any]:
+    path = folder / f"{table.name}.csv"
+    write_rows(path, table, rows)
+    yield dlt.mark.with_file_import(str(path), "csv", len(rows))
+    path.unlink()
 
 
 def _cursors(state: Mapping[str, Any]) -> Iterator[Any]:

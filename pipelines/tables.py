@@ -1,14 +1,12 @@
 """The tables, each declared once: key, columns with type and meaning, and where in the API's record a value stands.
 
-dlt's column hints, the Arrow schemas, the comments in the database, Dagster's column schemas and the README's
+dlt's column hints, the comments in the database, Dagster's column schemas and the README's
 tables are all made from these declarations. Field facts: Pennylane's published description of the Company API v2.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
     from dlt.common.schema.typing import TColumnSchema
@@ -34,24 +32,9 @@ class Type(Enum):
     JSON = "json"
 
     @property
-    def arrow(self) -> pa.DataType:
-        return _ARROW[self]
-
-    @property
     def dlt(self) -> "TColumnSchema":
         return _DLT[self]
 
-
-_ARROW: dict[Type, pa.DataType] = {
-    Type.ID: pa.int64(),
-    Type.TEXT: pa.string(),
-    Type.BOOLEAN: pa.bool_(),
-    Type.DATE: pa.date32(),
-    Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
-    Type.AMOUNT: pa.decimal128(DIGITS, AMOUNT_SCALE),
-    Type.RATE: pa.decimal128(DIGITS, RATE_SCALE),
-    Type.JSON: pa.string(),
-}
 
 _DLT: dict[Type, "TColumnSchema"] = {
     Type.ID: {"data_type": "bigint"},
@@ -101,19 +84,12 @@ class Table:
     def key_of(self, row: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(row[name] for name in self.key)
 
-    @property
-    def arrow_schema(self) -> pa.Schema:
-        return pa.schema([pa.field(c.name, c.type.arrow, nullable=c.name not in self.key) for c in self.columns])
-
     def dlt_columns(self) -> dict[str, "TColumnSchema"]:
         """dlt's hints for every column, so that one that is null in each row exists all the same."""
         return {
             c.name: {**c.type.dlt, "name": c.name, "nullable": c.name not in self.key, "description": c.description}
             for c in self.columns
         }
-
-    def rows_to_arrow(self, rows: list[dict[str, Any]]) -> pa.Table:
-        return pa.Table.from_pylist(rows, schema=self.arrow_schema)
 
 
 def _column(name: str, type_: Type, description: str, path: str | None = None) -> Column:

@@ -20,7 +20,7 @@ from pipelines.errors import WarehouseBusy, WarehouseUnusable
 from pipelines.tables import DATASET
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
-    from dlt.common.destination import TDestinationReferenceArg, TLoaderFileFormat
+    from dlt.common.destination import TDestinationReferenceArg
     from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
 LOCK_WAIT_SECONDS = 60.0
@@ -157,9 +157,7 @@ class Session:
 
 
 class Warehouse(ABC):
-    """Where rows land. `file_format` is dlt's fastest for this database (measured: DESIGN, "Measured on the way")."""
-
-    file_format: "TLoaderFileFormat"
+    """Where rows land."""
 
     @abstractmethod
     def destination(self, company_id: int) -> "TDestinationReferenceArg":
@@ -185,8 +183,6 @@ class DuckDBWarehouse(Warehouse):
     `receivables` like the schema, and every `receivables.x` would be ambiguous to DuckDB.
     """
 
-    file_format: "TLoaderFileFormat" = "parquet"
-
     def __init__(self, path: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self.path = path
         self._lock_wait_seconds = lock_wait_seconds
@@ -200,13 +196,13 @@ class DuckDBWarehouse(Warehouse):
     def destination(self, company_id: int) -> "TDestinationReferenceArg":
         from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials  # noqa: PLC0415
 
-        from pipelines.merging import MergingDuckDB  # noqa: PLC0415
+        from pipelines.into_duckdb import CopyingDuckDB  # noqa: PLC0415
 
         if self._connection is None:
             raise RuntimeError("the destination is for use within a session")
         # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
         credentials = DuckDbCredentials(self._connection, pragmas=[f"search_path='{_CATALOG}.main'"])
-        return MergingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
+        return CopyingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -265,8 +261,6 @@ class DuckDBWarehouse(Warehouse):
 class PostgresWarehouse(Warehouse):
     """A schema in a Postgres database."""
 
-    file_format: "TLoaderFileFormat" = "csv"
-
     def __init__(self, url: str) -> None:
         self._url = url
 
@@ -275,7 +269,7 @@ class PostgresWarehouse(Warehouse):
         return f"PostgresWarehouse('{parts.hostname or 'local socket'}{parts.path}')"
 
     def destination(self, company_id: int) -> "TDestinationReferenceArg":
-        from pipelines.postgres import CopyingPostgres  # noqa: PLC0415
+        from pipelines.into_postgres import CopyingPostgres  # noqa: PLC0415
 
         return CopyingPostgres(self._credentials(), staging_dataset_name_layout=staging_layout(company_id))
 

@@ -1,7 +1,6 @@
 """Loading into Postgres with dlt, keeping empty text apart from none.
 
-dlt's own copy job turns an empty string in any nullable column into NULL (it says FORCE_NULL). Pennylane sends both,
-and pyarrow writes them differently: an empty string in quotes, a null without.
+dlt's own copy job turns an empty string in any nullable column into NULL (it says FORCE_NULL). Pennylane sends both.
 """
 
 from typing import Any
@@ -16,14 +15,13 @@ from pipelines.merging import MergesKeyByKey
 
 
 class _CopyJob(PostgresCsvCopyJob):
-    """Copies a file of our own making: comma, UTF-8, the columns' names in its first line."""
+    """Copies a file of `row_files`."""
 
     def run(self) -> None:
         sql_client = self._job_client.sql_client
         table = sql_client.make_qualified_table_name(self.load_table_name)
         with FileStorage.open_zipsafe_ro(self._file_path, "rb") as file:
-            names = [name.strip('"') for name in file.readline().decode().strip().split(",")]
-            columns = ", ".join(sql_client.escape_column_name(name) for name in names)
+            columns = file.readline().decode().strip()
             with sql_client.begin_transaction(), sql_client.native_connection.cursor() as cursor:
                 cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT CSV, ENCODING 'utf-8')", file)
 

@@ -1,0 +1,52 @@
+"""Loading CSV into DuckDB with dlt, which by itself knows only files that tell their columns' types."""
+
+from typing import Any
+
+import dlt
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.client import LoadJob
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.storages.load_package import ParsedLoadJobFileName
+from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
+
+from pipelines.merging import MergesKeyByKey
+from pipelines.row_files import LONGEST_LINE
+
+_FORMAT = f"""
+    FORMAT csv, AUTO_DETECT false, HEADER, DELIMITER ',', QUOTE '"', ESCAPE '"', NULLSTR '', ALLOW_QUOTED_NULLS false,
+    MAX_LINE_SIZE {LONGEST_LINE}, BUFFER_SIZE {2 * LONGEST_LINE}, PARALLEL false
+"""
+
+
+class _CopyJob(DuckDbCopyJob):
+    """Copies a file of `row_files`."""
+
+    def run(self) -> None:
+        sql_client = self._job_client.sql_client
+        table = sql_client.make_qualified_table_name(self.load_table_name)
+        with open(self._file_path, encoding="utf-8") as file:  # noqa: PTH123 - dlt's path is text
+            columns = file.readline().strip()
+        path = self._file_path.replace("'", "''")
+        sql_client.execute_sql(f"COPY {table} ({columns}) FROM '{path}' ({_FORMAT})")
+
+
+class _Client(MergesKeyByKey, DuckDbClient):
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        if ParsedLoadJobFileName.parse(file_path).file_format == "csv":
+            return _CopyJob(file_path)
+        return super().create_load_job(table, file_path, load_id, restore)
+
+
+class CopyingDuckDB(dlt.destinations.duckdb):
+    """dlt's DuckDB with this way of copying."""
+
+    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
+        capabilities = super()._raw_capabilities()
+        capabilities.supported_loader_file_formats = [*(capabilities.supported_loader_file_formats or []), "csv"]
+        return capabilities
+
+    @property
+    def client_class(self) -> type[Any]:
+        return _Client
