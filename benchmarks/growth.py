@@ -7,7 +7,6 @@ listing, so that the hourly sync reads those of what changed, and 50 requests' w
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.memory import peak_mb
 from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.landing import Landing
@@ -73,7 +73,7 @@ def sync(url: str, warehouse_url: str, company: int, *, details: bool) -> dict[s
         "lists": listed - opened,
         "details": time.perf_counter() - listed,
         "cpu": time.process_time() - used,
-        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak MB": peak_mb(),
     }
 
 

@@ -19,7 +19,15 @@ from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
 from pipelines.records import Row
-from pipelines.removal import holds_older, removable, remove_gone, remove_unlisted, unlisted, without_account
+from pipelines.removal import (
+    doubt_times_to_come,
+    holds_older,
+    removable,
+    remove_gone,
+    remove_unlisted,
+    unlisted,
+    without_account,
+)
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
@@ -101,7 +109,9 @@ class ListsSync:
         self._not_before = started
         remaining = {task.key: [task.ids] for task in tasks}
         noted: datetime | None = None
-        if listing:
+        if listing is None:
+            self._doubt_times_to_come(started)
+        else:
             noted = datetime.fromisoformat(listing["noted"])
             remaining = {key: [Range(*one) for one in ranges] for key, ranges in listing["remaining"].items()}
             tasks = [Task(task.key, task.kind, task.conditions, ids) for task in tasks for ids in remaining[task.key]]
@@ -141,6 +151,11 @@ class ListsSync:
         ):
             return None
         return listing
+
+    def _doubt_times_to_come(self, now: datetime) -> None:
+        with self._landing.warehouse.session() as session:
+            for kind in KINDS:
+                doubt_times_to_come(session, self._landing.company_id, kind.table, now)
 
     def _holds_older_rows(self, than: datetime) -> bool:
         """Rows that the listing has not brought, or not yet landed: not so in a first sync that nothing interrupted."""

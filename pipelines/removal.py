@@ -13,7 +13,7 @@ from pipelines.warehouse import Session, id_list
 _HANGING_ON: dict[Table, tuple[Table, str]] = {ACCOUNTS: (CONTACTS, "account_id"), INVOICES: (PAYMENTS, "invoice_id")}
 
 _NOT_READ_SINCE = "(synced_at IS NULL OR synced_at < %s)"
-"""No row of ours is without that time, but somebody with a SQL tool may have written one."""
+"""Rows are without that time where it cannot be true, or where somebody with a SQL tool has written them."""
 
 
 def remove_gone(session: Session, company_id: int, table: Table, ids: Collection[int]) -> int:
@@ -45,6 +45,15 @@ def holds_older(session: Session, company_id: int, table: Table, than: datetime)
     return bool(session.rows(query, than))
 
 
+def doubt_times_to_come(session: Session, company_id: int, table: Table, now: datetime) -> None:
+    """Rows that seem to have been read later than now (a clock was ahead, somebody wrote them) count as not read."""
+    session.execute(
+        f"UPDATE {DATASET}.{table.name} SET synced_at = NULL WHERE company_id = {company_id} AND synced_at > %s "
+        f"AND {_included(company_id)}",
+        now,
+    )
+
+
 def unlisted(
     session: Session, company_id: int, table: Table, listed_since: datetime, accounts: Collection[int]
 ) -> set[int]:
@@ -65,7 +74,7 @@ def removable(
     rows = session.rows(
         f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
         f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} {limit} "
-        f"AND (account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))",
+        f"AND {_included(company_id)}",
         listed_since,
     )
     return {int(one) for (one,) in rows}
@@ -110,11 +119,12 @@ def _excluded(company_id: int) -> str:
     return f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
 
 
+def _included(company_id: int) -> str:
+    return f"(account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))"
+
+
 def _remove(session: Session, company_id: int, table: Table, condition: str, *parameters: object) -> int:
-    where = f"""
-        company_id = {company_id} AND {condition}
-        AND (account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))
-    """
+    where = f"company_id = {company_id} AND {condition} AND {_included(company_id)}"
     count = int(session.value(f"SELECT count(*) FROM {DATASET}.{table.name} WHERE {where}", *parameters))
     if not count:
         return 0

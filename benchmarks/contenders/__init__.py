@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
+
+from benchmarks.memory import peak_mb
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,9 @@ def compete(synchronize: Callable[[Job], float | None]) -> None:
     measured = Measured(
         ready=(ready or ended) - job.began,
         complete=ended - job.began,
-        peak_mb=_peak_mb(),
+        peak_mb=peak_mb(),
     )
     sys.stdout.write("\n" + json.dumps(asdict(measured)) + "\n")
-
-
-def _peak_mb() -> float:
-    """The most memory that this process held; `getrusage` would start from what its parent held when it was forked."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def measured_from(output: str) -> Measured:

@@ -157,16 +157,22 @@ def test_values_are_kept_only_when_they_are_asked_for(synced: Company) -> None:
     assert verified(synced).tables[INVOICES].differing == {one: {}}
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_a_row_that_pennylane_does_not_have_is_left_over_until_a_full_sync(synced: Company, table: Table) -> None:
+@pytest.mark.parametrize(
+    ("table", "synced_at"),
+    [*((table, "synced_at") for table in TABLES), (INVOICES, "NULL"), (INVOICES, "TIMESTAMPTZ '2999-01-01 00:00+00'")],
+    ids=lambda value: value.name if isinstance(value, Table) else value.split()[0],
+)
+def test_a_row_that_pennylane_does_not_have_is_left_over_until_a_full_sync(
+    synced: Company, table: Table, synced_at: str
+) -> None:
     one = some_id(synced, table)
     stray = one + 1
     assert (synced.id, stray) not in synced.held()[table.name]
-    columns = ", ".join(column.name for column in table.columns if column.name != table.id_column)
+    columns = ", ".join(column.name for column in table.columns if column.name not in (table.id_column, "synced_at"))
     sql(
         synced,
-        f"INSERT INTO receivables.{table.name} ({table.id_column}, {columns}) "
-        f"SELECT {stray}, {columns} FROM receivables.{table.name} WHERE {table.id_column} = {one}",
+        f"INSERT INTO receivables.{table.name} ({table.id_column}, synced_at, {columns}) "
+        f"SELECT {stray}, {synced_at}, {columns} FROM receivables.{table.name} WHERE {table.id_column} = {one}",
     )
     assert findings(synced) == {f"{table.name} left_over": {stray}}
     synced.sync(full=True)
