@@ -136,7 +136,7 @@ class DetailsSync:
         company_id = self._landing.company_id
         with self._landing.warehouse.session() as session:
             total = requests_to_read(session, company_id, started, but_history_until=but_history_until)
-        while not (within and within.used_up):
+        while total and not (within and within.used_up):
             with self._landing.warehouse.session() as session:
                 dues = never_read(session, company_id, started, _ROUND, but_history_until=but_history_until)
             if not dues:

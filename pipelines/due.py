@@ -7,9 +7,10 @@ lately; rank 2, history. What was never read goes newest first, what was read be
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipelines.tables import DATASET
+from pipelines.unpaid import UNPAID
 from pipelines.warehouse import Session
 
 What = Literal["contacts", "payments"]
@@ -48,14 +49,13 @@ class Pending:
 
 def _candidates(company_id: int) -> str:
     """Everything that has details, with rank and age. Drafts have no payments (GUIDE: "The records")."""
-    unpaid = "NOT COALESCE(paid, FALSE) AND COALESCE(status, '') NOT IN ('cancelled', 'archived', 'paid')"
     excluded = f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
-    owing = "(SELECT MIN(i.rank) FROM invoice i WHERE i.account_id = a.account_id)"
+    theirs = "EXISTS (SELECT 1 FROM invoice i WHERE i.account_id = a.account_id AND"
     return f"""
         WITH invoice AS NOT MATERIALIZED (
             SELECT
                 *,
-                CASE WHEN {unpaid} THEN 0 WHEN updated_at >= %s THEN 1 ELSE {HISTORY} END AS rank
+                CASE WHEN {UNPAID} THEN 0 WHEN updated_at >= %s THEN 1 ELSE {HISTORY} END AS rank
             FROM {DATASET}.invoices
             WHERE company_id = {company_id} AND NOT COALESCE(draft, FALSE)
                 AND (account_id IS NULL OR account_id NOT IN ({excluded}))
@@ -63,7 +63,11 @@ def _candidates(company_id: int) -> str:
         candidate AS NOT MATERIALIZED (
             SELECT
                 'contacts' AS what, a.account_id AS parent_id, FALSE AS received, a.contacts_synced_at AS last_read,
-                LEAST(COALESCE({owing}, {HISTORY}), CASE WHEN a.updated_at >= %s THEN 1 ELSE {HISTORY} END) AS rank,
+                CASE
+                    WHEN {theirs} {UNPAID}) THEN 0
+                    WHEN a.updated_at >= %s OR {theirs} i.updated_at >= %s) THEN 1
+                    ELSE {HISTORY}
+                END AS rank,
                 NULL AS day, a.synced_at AS seen_at
             FROM {DATASET}.accounts a
             WHERE a.company_id = {company_id} AND a.account_id NOT IN ({excluded})
@@ -81,7 +85,7 @@ def _from_candidates(
     session: Session, company_id: int, now: datetime, query: str, *parameters: object
 ) -> list[tuple[Any, ...]]:
     lately = now - LATELY
-    return session.rows(f"{_candidates(company_id)} {query}", lately, lately, *parameters)
+    return session.rows(f"{_candidates(company_id)} {query}", lately, lately, lately, *parameters)
 
 
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -155,21 +159,21 @@ def pending(session: Session, company_id: int, now: datetime) -> Pending:
 
 
 def _oldest(session: Session, company_id: int, now: datetime, limit: int, condition: str) -> list[Due]:
+    """At most `limit` of what was read before; each kind by itself, which an index on its times answers."""
     if limit <= 0:
         return []
-    return _due(
-        _from_candidates(
-            session,
-            company_id,
-            now,
-            f"""
-            SELECT what, parent_id, received FROM candidate
-            WHERE last_read < %s AND {condition}
-            ORDER BY last_read, rank, parent_id DESC LIMIT {limit}
-            """,
-            now,
-        )
+    oldest = " UNION ALL ".join(
+        f"""(
+            SELECT * FROM candidate WHERE what = '{what}' AND last_read < %s AND {condition}
+            ORDER BY last_read LIMIT {limit}
+        )"""
+        for what in get_args(What)
     )
+    query = f"""
+        SELECT what, parent_id, received FROM ({oldest}) AS oldest
+        ORDER BY last_read, rank, parent_id DESC LIMIT {limit}
+    """
+    return _due(_from_candidates(session, company_id, now, query, *(now for _ in get_args(What))))
 
 
 def _due(rows: list[tuple[What, int, bool]] | list[tuple[object, ...]]) -> list[Due]:

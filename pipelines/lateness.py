@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from pipelines.tables import DATASET
+from pipelines.unpaid import NOT_YET_LATE
 from pipelines.warehouse import Session
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -23,8 +24,7 @@ def late_by_now(session: Session, company_id: int, now: datetime) -> set[int]:
         f"""
         SELECT invoice_id FROM {DATASET}.invoices
         WHERE company_id = {company_id} AND deadline < %s AND synced_at < {_OVER}
-            AND NOT COALESCE(draft, FALSE) AND NOT COALESCE(paid, FALSE)
-            AND COALESCE(status, '') NOT IN ('late', 'cancelled', 'archived', 'paid')
+            AND {NOT_YET_LATE}
             AND (account_id IS NULL OR account_id NOT IN (
                 SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}
             ))

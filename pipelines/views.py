@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from pipelines.tables import DATASET, TABLES
+from pipelines.unpaid import UNPAID
 from pipelines.warehouse import Session
 
 # French accounting: the day changes at midnight in Paris (GUIDE: "Not documented").
@@ -67,9 +68,7 @@ OPEN_INVOICES = View(
     LEFT JOIN accounts a ON a.company_id = i.company_id AND a.account_id = i.account_id
     LEFT JOIN excluded_accounts x ON x.company_id = i.company_id AND x.account_id = i.account_id
     LEFT JOIN companies c ON c.company_id = i.company_id
-    WHERE NOT COALESCE(i.draft, FALSE) AND NOT COALESCE(i.paid, FALSE)
-        AND COALESCE(i.status, '') NOT IN ('cancelled', 'archived', 'paid')
-        AND COALESCE(i.remaining_amount_with_tax, i.amount) > 0
+    WHERE {UNPAID} AND COALESCE(i.remaining_amount_with_tax, i.amount) > 0
     """,
 )
 
