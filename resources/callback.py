@@ -126,12 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _CLIENT_SECONDS
 
     def do_GET(self) -> None:
-        address = urlsplit(self.path)
-        if address.path != self.awaited_path:
+        path, _, query = self.path.partition("?")
+        if not _names_this_machine(self.headers.get_all("Host", [])):
+            self._show(Page.NOT_OURS)
+        elif path != self.awaited_path:
             self._show(Page.NOT_FOUND)
-            return
-        self._show(self.awaited.take(address.query))
-        self.awaited.shown()
+        else:
+            self._show(self.awaited.take(query))
+            self.awaited.shown()
 
     def send_error(
         self,
@@ -159,6 +161,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _names_this_machine(hosts: list[str]) -> bool:
+    """Whether the one Host header is a name of this machine, with whatever port leads here: a page elsewhere whose own
+    name was made to lead here (DNS rebinding) carries that name."""
+    try:
+        return is_loopback(urlsplit(f"//{_only(hosts)}").hostname)
+    except ValueError:
+        return False
 
 
 def _only(values: list[str] | None) -> str | None:

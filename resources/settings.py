@@ -3,9 +3,11 @@
 import ipaddress
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cryptography.fernet import Fernet
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
@@ -56,6 +58,24 @@ def _path(value: str) -> str:
     return value
 
 
+def _is_read_alike(postgres_url: str) -> bool:
+    """Whether all who will read this address take the same part of it for the password.
+
+    libpq, SQLAlchemy and Python end a password at different characters (`@`, `/`, `#`, `?`, `[`); to whoever ends it
+    too early the rest is a host, a port or an option, to be repeated in an error.
+    """
+    address = postgres_url.lower()  # Python's does so with the host
+    try:
+        libpq, alchemy, python = parse_dsn(address), make_url(address), urlsplit(address)
+        parts = [alchemy.username or "", alchemy.password or "", unquote(alchemy.host or "")]
+        alike = parts == [unquote(part or "") for part in (python.username, python.password, python.hostname)]
+    except (ProgrammingError, ArgumentError, ValueError):
+        return False
+    named = zip(("user", "password", "host"), parts, strict=True)
+    options = all(libpq.get(name, "") == alchemy.query.get(name, part) for name, part in named)
+    return alike and options and "@" not in parts[2]
+
+
 def _database_url(file_scheme: str) -> AfterValidator:
     """Accepts a file of `file_scheme` (its path made absolute) or a Postgres; never repeats the value, it may hold a
     password."""
@@ -64,12 +84,11 @@ def _database_url(file_scheme: str) -> AfterValidator:
         value = secret.get_secret_value()
         scheme, separator, rest = value.partition("://")
         if separator and scheme in ("postgresql", "postgres"):
-            try:
-                make_url(value)
-            except (ArgumentError, ValueError):
+            if not _is_read_alike(value):
                 raise ValueError(
-                    "the port is not a number, or the password holds a character that must be written in % form"
-                ) from None
+                    "the port is not a number, an option is unknown, or the password holds a character that must be"
+                    " written in % form, such as %40 for @"
+                )
             return SecretStr(f"postgresql://{rest}")
         if scheme == file_scheme and rest.startswith("/") and rest.strip("/") not in ("", ":memory:"):
             return SecretStr(f"{file_scheme}:///{Path(rest[1:]).absolute()}")

@@ -138,7 +138,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
-        self.name = parsed.render_as_string(hide_password=True)
+        self.name = parsed.set(query={}).render_as_string(hide_password=True)  # a password may be an option, too
         self._file: Path | None = None
         self._ready = False
         self._making = threading.Lock()

@@ -1,16 +1,24 @@
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 import requests
+from hypothesis import HealthCheck, given, settings
 
 from resources.callback import Callback, listening
 from resources.settings import SettingsError
+from tests.resources.callback_inputs import (
+    STATE,
+    check_parameters,
+    check_request,
+    hostile_texts,
+    parameters,
+    requests_as_bytes,
+)
 from tests.resources.ports import free_port
-
-STATE = "the-state-of-this-authorization"
 
 
 @pytest.fixture
@@ -128,6 +136,68 @@ def test_a_malformed_request_is_not_echoed_either(address: str, callback: Callba
                     answer += chunk
         assert b"owned" not in answer
     assert callback.wait(0) is None
+
+
+@settings(max_examples=300)
+@given(given=parameters)
+def test_whatever_the_parameters_they_are_the_answer_or_change_nothing(given: list[tuple[str, str]]) -> None:
+    check_parameters(given)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(request=requests_as_bytes())
+def test_whatever_the_request_it_is_answered_by_our_pages_alone_and_the_wait_goes_on(
+    request: bytes, address: str, callback: Callback
+) -> None:
+    check_request(urlsplit(address).port or 0, request)
+    assert callback.wait(0) is None
+
+
+@settings(max_examples=30)
+@given(text=hostile_texts)
+def test_an_error_code_that_is_none_is_not_repeated_to_the_person(text: str) -> None:
+    callback = Callback(STATE)
+    callback.take(urlencode({"state": STATE, "error": text}, errors="surrogatepass"))
+    callback.shown()
+    answer = callback.wait(0)
+    assert answer is not None
+    assert answer.error == "unknown"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "10.0.0.1", "[", ""])
+def test_a_name_that_was_made_to_lead_here_gets_no_answer_and_gives_none(
+    host: str, address: str, callback: Callback
+) -> None:
+    """DNS rebinding: the attacker's page reaches us under its own name, which the browser tells."""
+    answer = requests.get(address, params={"state": STATE, "code": "c"}, headers={"Host": host}, timeout=30)
+    assert answer.status_code == 400
+    assert callback.wait(0) is None
+
+
+@pytest.mark.parametrize("headers", ["", "Host: localhost\r\nHost: evil.example\r\n"])
+def test_a_request_that_does_not_say_or_says_twice_whom_it_is_for_is_refused(
+    headers: str, address: str, callback: Callback
+) -> None:
+    with socket.create_connection(("127.0.0.1", urlsplit(address).port), timeout=30) as connection:
+        connection.sendall(f"GET /callback?state={STATE}&code=c HTTP/1.1\r\n{headers}\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.0 400 ")
+    assert callback.wait(0) is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1:80", "[::1]:8765"])
+def test_a_port_that_is_forwarded_to_this_one_works_too(host: str, address: str, callback: Callback) -> None:
+    answer = requests.get(address, params={"state": STATE, "code": "c"}, headers={"Host": host}, timeout=30)
+    assert answer.status_code == 200
+
+
+def test_two_answers_at_the_same_moment_are_one_taken_and_one_refused(address: str, callback: Callback) -> None:
+    with ThreadPoolExecutor(8) as browsers:
+        pages = list(browsers.map(lambda at: visit(address, code=f"code-{at}", state=STATE), range(8)))
+    assert sorted(page.status_code for page in pages) == [200, *[400] * 7]
+    (taken,) = (at for at, page in enumerate(pages) if page.status_code == 200)
+    answer = callback.wait(30)
+    assert answer is not None
+    assert answer.code == f"code-{taken}"
 
 
 def test_a_browser_that_connects_and_says_nothing_keeps_nobody_waiting(address: str, callback: Callback) -> None:

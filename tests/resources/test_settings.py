@@ -84,6 +84,16 @@ def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WAREHOUSE_URL", "duckdb:///:memory:"),
         ("WAREHOUSE_URL", "sqlite:////books.sqlite"),
         ("WAREHOUSE_URL", "postgresql://me:SECRET@db:port/books"),
+        ("WAREHOUSE_URL", "postgresql://me:pass%SECRET@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:pass@SECRET@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:pass/SECRET@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:123/SECRET@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:pass#SECRET@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:pass?SECRET@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:123?SECRET@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:pass[SECRET]@db/books"),
+        ("WAREHOUSE_URL", "postgresql://me:pass@db/books?passwrd=SECRET"),
+        ("CONNECTIONS_URL", "postgresql://me:pass@SECRET@db/books"),
         ("CONNECTIONS_URL", "duckdb:////books.duckdb"),
         ("PENNYLANE_SYNC_DETAIL_REQUESTS", "-1"),
         ("PENNYLANE_SYNC_DETAIL_REQUESTS", "many"),
@@ -109,6 +119,27 @@ def test_a_malformed_value_is_named_by_its_variable_and_not_repeated(
         Settings()
     assert "SECRET" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:p%40s%2Fs%25%23%3F%5B@db.example:5433/books?sslmode=require",
+        "postgresql://me:p:a%s$s!&*()+,;='~^w@db.example/books".replace("%s", "%25s"),
+        "postgresql://me@db.example/books",
+        "postgresql://db.example/books?user=me&password=pass",
+        "postgresql://me@/books?host=/var/run/postgresql&port=5433",
+        "postgresql:///books",
+        "postgresql://me:pass@[::1]:5433/books",
+        "postgresql://me:pass@Main.Example/books",
+        "postgresql://me:pass@one.example,two.example/books?target_session_attrs=read-write",
+    ],
+)
+def test_the_usual_ways_of_writing_a_postgres_address_are_accepted(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", address)
+    assert Settings().warehouse_url == address
 
 
 @pytest.mark.parametrize("address", ["http://localhost:8100", "http://127.0.0.1:8100/", "http://[::1]:8100"])

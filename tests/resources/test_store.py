@@ -73,6 +73,8 @@ def test_a_store_made_by_a_newer_version_is_left_alone(store_url: str) -> None:
     [
         "postgresql://me:SECRET@127.0.0.1:1/books",
         "postgresql://me:SECRET@nobody.invalid/books",
+        "postgresql://127.0.0.1:1/books?user=me&password=SECRET",
+        "postgresql://me:pass@127.0.0.1:1/books?sslpassword=SECRET",
         "sqlite:////proc/nowhere/connections.sqlite",
     ],
 )
