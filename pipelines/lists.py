@@ -20,6 +20,7 @@ from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
 from pipelines.records import Row
 from pipelines.removal import holds_older, removable, remove_gone, remove_unlisted, unlisted, without_account
+from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
@@ -64,7 +65,7 @@ class ListsSync:
         self._report = ListsReport("incremental")
         self._kept_out_until: str | None = state.get("kept_out_until")
         self._included_again = frozenset(state.get("excluded", ())) - self._excluded
-        self._reader.restore(state.get("unreadable", {}))
+        self._reader.restore(state.get(UNREADABLE, {}))
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
                 if "cursors" not in state:
@@ -80,7 +81,7 @@ class ListsSync:
             except BaseException:
                 self._pennylane.stop()
                 raise
-        self._report.unreadable = list(self._reader.unreadable.values())
+        self._report.unreadable = self._reader.told()
         return self._report
 
     def _now(self) -> datetime:
@@ -98,6 +99,9 @@ class ListsSync:
         tasks = all_tasks(self._excluded)
         listing = self._interrupted_listing()
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
+        if not listing:
+            for kind in KINDS:
+                self._reader.forget(kind, [NAMELESS])
         self._not_before = started
         remaining = {task.key: [task.ids] for task in tasks}
         noted: datetime | None = None
@@ -155,7 +159,7 @@ class ListsSync:
                 **self._landing.state,
                 "listing": self._checkpoint(started, noted, remaining),
                 "listed_until": self._now().isoformat(),
-                "unreadable": self._reader.to_state(),
+                UNREADABLE: self._reader.to_state(),
             }
         )
 
@@ -165,7 +169,8 @@ class ListsSync:
             "listed_until": self._landing.state.get("listed_until"),
             "kept_out_until": self._kept_out_until,
             "excluded": sorted(self._excluded),
-            "unreadable": self._reader.to_state(),
+            UNREADABLE: self._reader.to_state(),
+            UNREADABLE_DETAILS: self._landing.state.get(UNREADABLE_DETAILS, {}),
         }
 
     def _checkpoint(self, started: datetime, noted: datetime, remaining: dict[str, list[Range]]) -> dict[str, Any]:
@@ -197,6 +202,8 @@ class ListsSync:
             self._found_without_account(kind, since, None)
         with self._landing.warehouse.session() as session:
             for kind in KINDS:
+                if self._reader.met_nameless(kind.table):
+                    continue  # any of ours may be one of them
                 keep = self._reader.unreadable_ids(kind.table)
                 removed = remove_unlisted(session, self._landing.company_id, kind.table, listed_since=since, keep=keep)
                 self._landing.tally[kind.table] += Tally(removed=removed)

@@ -45,7 +45,6 @@ class Fault:
         except re.error as error:
             raise ValueError(f"path is not a regular expression: {error}") from error
 
-
     def changed(self, answer: dict[str, Any]) -> dict[str, Any]:
         """What `changed` makes of an answer."""
         changed = _with(answer, self.body, self.body_without)

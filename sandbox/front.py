@@ -41,7 +41,6 @@ class _Headers:
             message = {**message, "headers": [*kept, *self._headers]}
         await self._send(message)
 
-
     def reset(self) -> None:
         """Reset the connection, as a load balancer that fails does: the other side sees an error, not an end.
 
