@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pipelines.changes import Cursor, CursorTooOld, Event, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
+from pipelines.damage import unread
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
@@ -30,6 +31,9 @@ _CLOCKS_APART = timedelta(minutes=10)
 """Our clock and Pennylane's."""
 _LATE_EVENTS = timedelta(hours=1)
 """By how much a document's first event may come later than the document."""
+
+_MOST_UNREAD = 5_000
+"""Rows to be read again that are asked for by their ids; where there are more, everything is listed."""
 
 RESUMABLE = timedelta(weeks=3)
 """How old an interrupted listing may be to go on with it: the feeds keep what happened since it began for four."""
@@ -66,6 +70,10 @@ class ListsSync:
         self._kept_out_until: str | None = state.get("kept_out_until")
         self._included_again = frozenset(state.get("excluded", ())) - self._excluded
         self._reader.restore(state.get(UNREADABLE, {}))
+        with self._landing.warehouse.session() as session:
+            company_id = self._landing.company_id
+            self._unread = {kind.table: unread(session, company_id, kind.table, _MOST_UNREAD) for kind in KINDS}
+        full = full or any(len(ids) == _MOST_UNREAD for ids in self._unread.values())
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
                 if "cursors" not in state:
@@ -122,6 +130,7 @@ class ListsSync:
                 self._watch(Progress("lists", listed, None if left is None else listed + left))
                 if pieces.full:
                     self._land_listed(pieces, started, noted, remaining)
+        self._unread = {kind.table: set() for kind in KINDS}
         cursor = Cursor(noted or self._pennylane.server_time())
         if self._holds_older_rows(started):
             self._land_listed(pieces, started, cursor.until, remaining)
@@ -225,7 +234,7 @@ class ListsSync:
         with self._landing.warehouse.session() as session:
             late = late_by_now(session, self._landing.company_id, self._clock())
         for kind in KINDS:
-            ids = touched(events[kind.changelog]) | self._reader.unreadable_ids(kind.table)
+            ids = touched(events[kind.changelog]) | self._reader.unreadable_ids(kind.table) | self._unread[kind.table]
             self._fetch(kind, ids | late if kind is INVOICE else ids, pieces)
         self._catch_up(set(state["excluded"]) - self._excluded, pieces)
         pieces.land(self._state(following))
