@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 
 from pipelines.client import Pennylane
+from pipelines.committed import State
+from pipelines.set_aside import said, set_aside
 from pipelines.tables import DATASET, Table
 from pipelines.tally import Tally
 from pipelines.views import View
@@ -55,6 +57,16 @@ def tally_metadata(tally: Tally) -> dict[str, Any]:
         "rows_changed": tally.changed,
         "rows_removed": tally.removed,
     }
+
+
+_SHOWN = 20
+
+
+def set_aside_metadata(table: Table, state: State) -> dict[str, Any]:
+    """How many records of a table could not be read, and the first reasons, which hold no values."""
+    found = [said(one) for one in set_aside(state) if one.table == table.name]
+    reasons = {"set_aside_reasons": dg.MetadataValue.json(found[:_SHOWN])} if found else {}
+    return {"set_aside": len(found), **reasons}
 
 
 def traffic_metadata(pennylane: Pennylane) -> dict[str, Any]:

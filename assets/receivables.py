@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from assets.metadata import table_spec, tally_metadata, traffic_metadata, view_spec
+from assets.metadata import set_aside_metadata, table_spec, tally_metadata, traffic_metadata, view_spec
 from assets.partitions import company_of, connections
 from assets.run_lease import RunLease, owner
 from assets.run_log import RunLog
@@ -67,7 +67,8 @@ def _results(
     tables: tuple[Table, ...], company: Company, more: dict[str, object]
 ) -> Iterator[dg.MaterializeResult[None]]:
     for table in tables:
-        metadata = tally_metadata(company.landing.tally[table]) | traffic_metadata(company.pennylane) | more
+        metadata = tally_metadata(company.landing.tally[table]) | set_aside_metadata(table, company.landing.state)
+        metadata |= traffic_metadata(company.pennylane) | more
         yield dg.MaterializeResult(asset_key=table.name, metadata=metadata)
 
 
@@ -156,7 +157,7 @@ def _share(installation: Installation, company: Company) -> Share:
 
 def _warn(context: dg.AssetExecutionContext, unreadable: list[str]) -> None:
     for reason in unreadable:
-        context.log.warning(f"A record was left out because it cannot be read: {reason}")
+        context.log.warning(f"Set aside, since it cannot be read; each sync tries again: {reason}")
 
 
 @dg.multi_asset(

@@ -60,6 +60,8 @@ def print_changes(metadata: Metadata) -> None:
     lists, details = metadata["accounts"], metadata["payments"]
     requests = int(lists["requests"]) + int(details["requests"])
     stdout.print(f"{counted(requests, 'request')}. {_how_complete(metadata)}")
+    if aside := sum(int(metadata[table]["set_aside"]) for table in _TABLES):
+        stdout.print(f"{counted(aside, 'record')} set aside that cannot be read: pennylane-sync status tells which.")
 
 
 def _how_complete(metadata: Metadata) -> str:

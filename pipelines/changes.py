@@ -15,7 +15,7 @@ from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer, PennylaneRefused
 from pipelines.filters import Condition, batches, condition, encoded
 from pipelines.kinds import ACCOUNT, Kind, Reader
-from pipelines.listing import PAGE, list_items
+from pipelines.listing import NO_ID, PAGE, list_items, more_follows, with_ids
 from pipelines.prefetch import completed
 from pipelines.records import Record, Row
 
@@ -54,7 +54,8 @@ def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[Even
     for page in _pages(pennylane, path, cursor.until - OVERLAP):
         server_time = server_time or pennylane.server_time()
         events.update(page)
-    until = max([cursor.until, *events.values(), *([server_time] if server_time else [])])
+    # Not by the events' own times: one dated in the future would take the cursor past all that happens until then.
+    until = max(cursor.until, server_time or cursor.until)
     recent = frozenset(event for event, at in events.items() if until - OVERLAP <= at and not _may_recur(at, until))
     return events.keys() - cursor.recent, Cursor(until, recent)
 
@@ -85,9 +86,9 @@ def _pages(pennylane: Pennylane, path: str, start: datetime) -> Iterator[dict[Ev
             if refusal.status == 422:
                 raise CursorTooOld from None
             raise
-        page = _events(answer, path)
+        page = _events(answer, path, start)
         yield page
-        if not answer.get("has_more"):
+        if not more_follows(answer, path):
             return
         news = page.keys() - known
         if not news and "cursor" in position:
@@ -103,21 +104,20 @@ def _pages(pennylane: Pennylane, path: str, start: datetime) -> Iterator[dict[Ev
             raise BrokenAnswer(f"Pennylane announces more of {path} without saying where; the next sync asks again.")
 
 
-def _events(answer: dict[str, Any], path: str) -> dict[Event, datetime]:
+def _events(answer: dict[str, Any], path: str, start: datetime) -> dict[Event, datetime]:
+    """A page's events with their times; `start` for one that has no readable time: its record is read all the same."""
+    return {
+        (one["id"], str(one.get("processed_at")), str(one.get("operation"))): _moment(one.get("processed_at")) or start
+        for one in list_items(answer, path)
+    }
+
+
+def _moment(text: object) -> datetime | None:
     try:
-        return {
-            (one["id"], one["processed_at"], str(one.get("operation"))): _moment(one["processed_at"])
-            for one in list_items(answer, path)
-        }
-    except (KeyError, TypeError, ValueError):
-        raise BrokenAnswer(
-            f"Pennylane's answer to {path} holds an event without a time; the next sync asks again."
-        ) from None
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(str(text))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -143,10 +143,15 @@ def fetch(
     def read(batch: tuple[int, ...]) -> tuple[set[int], list[Row]]:
         reader.forget(kind, batch)
         records: dict[int, Record] = {}
+        nameless = 0
         for conditions in alternatives:
             sought = [one for one in batch if one not in records]
             if sought:
-                records |= _with_ids(pennylane, kind, conditions, sought)
+                found, without_id = _with_ids(pennylane, kind, conditions, sought)
+                records |= found
+                nameless += without_id
+        if nameless:
+            reader.set_aside(kind, set(batch) - records.keys(), NO_ID)
         return set(batch), reader.rows(kind, records.values())
 
     tasks = (tuple(batch) for batch in batches(wanted))
@@ -155,13 +160,13 @@ def fetch(
 
 def _with_ids(
     pennylane: Pennylane, kind: Kind, conditions: Sequence[Condition], ids: Sequence[int]
-) -> dict[int, Record]:
-    """Those of at most a page of records that meet the conditions, by id."""
+) -> tuple[dict[int, Record], int]:
+    """Those of at most a page of records that meet the conditions, by id, and how many came without an id."""
     answer = pennylane.get(
         kind.path, {"limit": PAGE, "sort": "id", **encoded([*conditions, condition("id", "in", ids)])}
     )
-    records = list_items(answer, kind.path)
+    records, nameless = with_ids(answer, kind.path)
     found = {record["id"]: record for record in records}
-    if answer.get("has_more") or len(found) < len(records) or not found.keys() <= set(ids):
+    if more_follows(answer, kind.path) or len(found) < len(records) or not found.keys() <= set(ids):
         raise BrokenAnswer(f"Pennylane sent other records of {kind.path} than asked for; the next sync asks again.")
-    return found
+    return found, nameless

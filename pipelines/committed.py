@@ -17,6 +17,7 @@ State = dict[str, Any]
 SOURCE = "pennylane"
 _ENGINE_VERSION = 4
 _STATES = "_dlt_pipeline_state"
+_VERSIONS = "_dlt_version"
 _LOADS = f"{DATASET}._dlt_loads"
 
 
@@ -49,6 +50,18 @@ def committed(session: Session, company_id: int) -> State | None:
         return None
     state: State = pipeline.get("sources", {}).get(SOURCE, {})
     return state
+
+
+def forget_cursors(session: Session) -> None:
+    """Delete where all companies stand: what their cursors covered is no longer here."""
+    if session.has_table(_STATES):
+        session.execute(f"DELETE FROM {DATASET}.{_STATES}")
+
+
+def forget_schema(session: Session) -> None:
+    """Let dlt compare the tables with what is declared: it goes by what it noted when it last made something."""
+    if session.has_table(_VERSIONS):
+        session.execute(f"DELETE FROM {DATASET}.{_VERSIONS} WHERE schema_name = %s", SOURCE)
 
 
 def forget_packages(session: Session, company_id: int) -> None:

@@ -6,8 +6,12 @@ and what is read again without an event, share what the user allows a run to spe
 No cursor moves here: what was read is marked on the account or invoice, after its contacts or payments are landed; a
 crash in between reads them again. An account's contacts, an invoice's payments are replaced as a whole. Where payments
 tell of something that the invoice's row cannot know yet, since it raised no event, the invoice is read again as well.
+
+What cannot be read, be it one record or the whole list of an account or invoice, stops nothing else: it is set aside
+and tried again at the end of each run. Where that befalls many in a row, or all, the trouble is not theirs: an error.
 """
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,16 +23,18 @@ from typing import Any
 
 from pipelines.changes import fetch
 from pipelines.client import WORKERS, Pennylane
-from pipelines.due import Due, Pending, What, never_read, pending, requests_to_read, rotation
-from pipelines.errors import BrokenAnswer, NotListed, PennylaneRefused
+from pipelines.committed import State
+from pipelines.due import Due, Pending, What, due_of, never_read, pending, requests_to_read, rotation
+from pipelines.errors import BrokenAnswer, NotListed, PennylaneRefused, PennylaneUnreachable
 from pipelines.exclusions import published
 from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
-from pipelines.listing import list_items
+from pipelines.listing import list_items, more_follows
 from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.receipts import invoices_outdated_by, rows_with
 from pipelines.records import Record, Row, UnreadableRecord, to_row
+from pipelines.set_aside import NAMELESS, UNREADABLE_DETAILS, said, set_aside
 from pipelines.tables import ACCOUNTS, BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, PAYMENT, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
@@ -36,6 +42,16 @@ _PAGE = 100
 _AHEAD = 8 * WORKERS
 _ROUND = 5000
 """How much due work is taken from the database at once: memory does not grow with the company."""
+
+_IN_A_ROW = 10
+"""So many lists of one kind that cannot be read, one after the other, are no coincidence."""
+
+_MOST_TRIED_AGAIN = 500
+"""Of what earlier runs set aside; of more than that a choice by chance, so that each has its turn."""
+
+_ONES_OWN_TROUBLE = (PennylaneRefused, BrokenAnswer, PennylaneUnreachable)
+"""What a single list may come to, while all others can be read: a server fails over one record, a cursor leads on and
+on..."""
 
 Key = tuple[Any, ...]
 
@@ -87,6 +103,61 @@ class _Details:
     read_at: datetime
     rows: list[Row]
     unreadable: dict[Key, str]
+    failure: "_Failure | None" = None
+
+    @property
+    def lists(self) -> set[str]:
+        """What had to be asked for."""
+        if self.due.what == "contacts":
+            return {"contacts"}
+        return {"payments", "matched_transactions"} if self.due.received else {"payments"}
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A list that could not be read, by the last part of its path."""
+
+    list: str
+    error: PennylaneRefused | BrokenAnswer | PennylaneUnreachable
+
+    @property
+    def reason(self) -> str:
+        """Without what Pennylane says: this is kept, and shown."""
+        if isinstance(self.error, PennylaneRefused):
+            return f"{self.list} refused with status {self.error.status}"
+        return f"{self.list} unanswered" if isinstance(self.error, PennylaneUnreachable) else f"{self.list} broken"
+
+
+class _CursorRefused(PennylaneRefused):
+    """A cursor in mid-list: they live for a short time only, and a run may have waited longer for the limit."""
+
+
+class _Failures:
+    """Tells a list's own trouble from one of all lists of its kind."""
+
+    def __init__(self) -> None:
+        self._in_a_row: Counter[str] = Counter()
+        self._readable: set[str] = set()
+        self._last: dict[str, _Failure] = {}
+
+    def note(self, details: _Details, *, known: bool) -> None:
+        """Raises the failure that is one too many in a row; not of those that are `known` from earlier runs."""
+        failure = details.failure
+        if failure is None:
+            self._readable |= details.lists
+            for one in details.lists:
+                self._in_a_row[one] = 0
+            return
+        self._last[failure.list] = failure
+        self._in_a_row[failure.list] += 1
+        if self._in_a_row[failure.list] >= _IN_A_ROW and not known:
+            raise failure.error
+
+    def conclude(self) -> None:
+        """Raises a failure where no list of its kind could be read."""
+        for one, failure in self._last.items():
+            if one not in self._readable:
+                raise failure.error
 
 
 class DetailsSync:
@@ -100,6 +171,14 @@ class DetailsSync:
         self._report = DetailsReport()
         self._done: Counter[str] = Counter()
         self._refreshed: set[int] = set()
+        self._failures = _Failures()
+        kept = landing.state.get(UNREADABLE_DETAILS, {})
+        self._set_aside = {
+            table: {int(parent): found for parent, found in kept.get(table.name, {}).items()}
+            for table in _TABLES.values()
+        }
+        self._from_earlier = {(table, parent) for table, parents in self._set_aside.items() for parent in parents}
+        self._failed: set[tuple[Table, int]] = set()
 
     def run(self, share: Share, when_ready: Callable[[], None] = lambda: None) -> DetailsReport:
         """Read what changed and what matters, call `when_ready`, then spend the share on the rest.
@@ -119,15 +198,21 @@ class DetailsSync:
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
                 self._read_unread("details", started, listed_until)
-                when_ready()
+                if self._is_ready(started):
+                    when_ready()
                 self._read_again(started, share.requests, allowance)
                 self._read_unread("details", started, listed_until)  # what reading again has found to be outdated
                 self._read_unread("history", started, within=allowance)
+                if self._from_earlier:
+                    self._try_what_was_set_aside(started)
+                    self._read_unread("details", started, listed_until)
             except BaseException:
                 self._pennylane.stop()
                 raise
         with self._landing.warehouse.session() as session:
             self._report.pending = pending(session, self._landing.company_id, started)
+        self._report.unreadable += [said(one) for one in set_aside({UNREADABLE_DETAILS: self._kept_aside()})]
+        self._failures.conclude()
         return self._report
 
     def _read_unread(
@@ -137,8 +222,10 @@ class DetailsSync:
         with self._landing.warehouse.session() as session:
             total = requests_to_read(session, company_id, started, but_history_until=but_history_until)
         while total and not (within and within.used_up):
+            limit = _ROUND + len(self._from_earlier) + len(self._failed)
             with self._landing.warehouse.session() as session:
-                dues = never_read(session, company_id, started, _ROUND, but_history_until=but_history_until)
+                dues = never_read(session, company_id, started, limit, but_history_until=but_history_until)
+            dues = self._but_set_aside(dues)
             if not dues:
                 return
             allowed = takewhile(lambda due: within.take(due.requests), dues) if within else dues
@@ -148,16 +235,45 @@ class DetailsSync:
         with self._landing.warehouse.session() as session:
             history = requests_to_read(session, self._landing.company_id, started)
             chosen = rotation(session, self._landing.company_id, started, requests - min(history, requests // 2))
+        chosen = self._but_set_aside(chosen)
         spent = sum(due.requests for due in chosen)
         allowance.take(spent)
         self._read("rotation", chosen, spent, again=True)
 
-    def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool) -> None:
+    def _is_ready(self, started: datetime) -> bool:
+        """Whether all that matters was read; only what is set aside can be in the way."""
+        if not self._failed and not self._from_earlier:
+            return True
+        with self._landing.warehouse.session() as session:
+            return pending(session, self._landing.company_id, started).ready
+
+    def _but_set_aside(self, dues: list[Due]) -> list[Due]:
+        later = self._from_earlier | self._failed
+        return [due for due in dues if (_TABLES[due.what], due.parent_id) not in later]
+
+    def _try_what_was_set_aside(self, started: datetime) -> None:
+        """By earlier runs; last, since it may be slow to fail. What is none of ours any more is forgotten."""
+        earlier, self._from_earlier = self._from_earlier, set()
+        dues: list[Due] = []
+        with self._landing.warehouse.session() as session:
+            for what, table in _TABLES.items():
+                ids = [parent for of, parent in earlier if of is table]
+                dues += due_of(session, self._landing.company_id, started, what, ids)
+        for table, parent in earlier - {(_TABLES[due.what], due.parent_id) for due in dues}:
+            del self._set_aside[table][parent]
+        if len(dues) > _MOST_TRIED_AGAIN:
+            dues = random.sample(dues, _MOST_TRIED_AGAIN)
+        total = self._done["rotation"] + sum(due.requests for due in dues)
+        self._read("rotation", dues, total, again=True, known=True)
+        self._landing.land({}, self._state())
+
+    def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool, known: bool = False) -> None:
         collected: list[_Details] = []
         since = time.monotonic()
         with prefetched(completed(self._executor, self._fetch, dues, _AHEAD), _AHEAD) as results:
             for details in results:
                 collected.append(details)
+                self._failures.note(details, known=known)
                 self._done[step] += details.due.requests
                 self._watch(Progress(step, self._done[step], max(total, self._done[step])))
                 if len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
@@ -173,22 +289,31 @@ class DetailsSync:
         parents: dict[Table, list[int]] = {}
         unreadable: dict[Table, dict[Key, str]] = {}
         for details in collected:
+            self._note_unreadable(details)
+        collected = [details for details in collected if not details.failure]
+        if not collected:
+            self._landing.land({}, self._state())
+            return
+        for details in collected:
             table = _TABLES[details.due.what]
             rows.setdefault(table, {}).update((table.key_of(row), row) for row in details.rows)
             parents.setdefault(table, []).append(details.due.parent_id)
             unreadable.setdefault(table, {}).update(details.unreadable)
         with self._landing.warehouse.session() as session:
+            kept: dict[int, list[Row]] = {}
             for table, keys in unreadable.items():
-                held = rows_with(session, self._landing.company_id, table, keys)
-                rows[table].update((table.key_of(row), row) for row in held)
-                self._report.unreadable += keys.values()
+                for row in rows_with(session, self._landing.company_id, table, keys):
+                    rows[table][table.key_of(row)] = row
+                    if table is PAYMENTS:
+                        kept.setdefault(row[table.parent_column], []).append(row)
             receipts = {details.due.parent_id: details for details in collected if details.due.what == "payments"}
-            payments = {one: details.rows for one, details in receipts.items()}
+            payments = {one: [*details.rows, *kept.get(one, ())] for one, details in receipts.items()}
             outdated = invoices_outdated_by(session, self._landing.company_id, payments, again=again) - self._refreshed
         self._refresh(outdated)
         # Bank transactions that were not asked for, as nothing had come in, are to be asked for now: no mark.
         asked_again = {one for one in outdated if not receipts[one].due.received}
-        self._landing.land({table: list(some.values()) for table, some in rows.items()}, replaced=parents)
+        landed = {table: list(some.values()) for table, some in rows.items()}
+        self._landing.land(landed, self._state(), replaced=parents)
         with self._landing.writing() as session, session.transaction():
             for table, ids in parents.items():
                 parent, mark = _MARKS[table]
@@ -201,16 +326,46 @@ class DetailsSync:
         self._report.contacts_of += len(parents.get(CONTACTS, []))
         self._report.payments_of += len(parents.get(PAYMENTS, []))
 
+    def _note_unreadable(self, details: _Details) -> None:
+        """What cannot be read takes the place of what could not be read the time before."""
+        table, parent = _TABLES[details.due.what], details.due.parent_id
+        self._set_aside[table].pop(parent, None)
+        if details.failure:
+            self._set_aside[table][parent] = [[NAMELESS, details.failure.reason]]
+            self._failed.add((table, parent))
+        elif details.unreadable:
+            self._set_aside[table][parent] = [[key[-1], reason] for key, reason in details.unreadable.items()]
+
+    def _kept_aside(self) -> dict[str, dict[str, list[Any]]]:
+        return {
+            table.name: {str(parent): found for parent, found in sorted(parents.items())}
+            for table, parents in self._set_aside.items()
+            if parents
+        }
+
+    def _state(self) -> State:
+        return {**self._landing.state, UNREADABLE_DETAILS: self._kept_aside()}
+
     def _fetch(self, due: Due) -> _Details:
+        """What was read; lists that cannot be are told by the list's name and the error."""
         read_at = self._clock()
+        records: list[tuple[Table, Record, Row]] = []
+        for name, path, table, filled in self._lists(due):
+            try:
+                records += [(table, record, filled) for record in self._all(path)]
+            except _ONES_OWN_TROUBLE as error:
+                return _Details(due, read_at, [], {}, _Failure(name, error))
+        return self._read_records(due, read_at, records)
+
+    def _read_records(self, due: Due, read_at: datetime, records: Iterable[tuple[Table, Record, Row]]) -> _Details:
         filled: Row = {"company_id": self._landing.company_id, "synced_at": read_at}
         rows: dict[Key, Row] = {}
         unreadable: dict[Key, str] = {}
-        for table, record, more in self._records(due):
+        for table, record, more in records:
             try:
                 row = to_row(table, record, **filled, **more)
             except UnreadableRecord as error:
-                unreadable[table.key_of({**filled, **more, table.id_column: record["id"]})] = str(error)
+                unreadable[table.key_of({**filled, **more, table.id_column: record["id"]})] = error.reason
             else:
                 rows[table.key_of(row)] = row
         return _Details(due, read_at, list(rows.values()), unreadable)
@@ -227,37 +382,46 @@ class DetailsSync:
         for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, invoices, excluded=frozenset()):
             self._landing.land({INVOICES: rows})
         self._refreshed |= set(invoices)
-        self._report.unreadable += reader.unreadable.values()
+        self._report.unreadable += reader.told()
 
-    def _records(self, due: Due) -> Iterator[tuple[Table, Record, Row]]:
+    def _lists(self, due: Due) -> Iterator[tuple[str, str, Table, Row]]:
+        """What has to be asked for: the list's name and path, the table it fills, and what its records do not say."""
         if due.what == "contacts":
-            for record in self._all(f"/customers/{due.parent_id}/contacts"):
-                yield CONTACTS, record, {"account_id": due.parent_id}
+            yield "contacts", f"/customers/{due.parent_id}/contacts", CONTACTS, {"account_id": due.parent_id}
             return
-        for record in self._all(f"/customer_invoices/{due.parent_id}/payments"):
-            yield PAYMENTS, record, {"invoice_id": due.parent_id, "kind": PAYMENT}
-        if due.received:
-            for record in self._all(f"/customer_invoices/{due.parent_id}/matched_transactions"):
-                yield PAYMENTS, record, {"invoice_id": due.parent_id, "kind": BANK_TRANSACTION}
+        for name, kind in (("payments", PAYMENT), ("matched_transactions", BANK_TRANSACTION)):
+            if kind == PAYMENT or due.received:
+                path = f"/customer_invoices/{due.parent_id}/{name}"
+                yield name, path, PAYMENTS, {"invoice_id": due.parent_id, "kind": kind}
 
-    def _all(self, path: str) -> Iterator[Record]:
-        """All pages of a short list; nothing where its parent was deleted meanwhile (the change feed will tell)."""
+    def _all(self, path: str) -> list[Record]:
+        """All of a short list; nothing where its parent was deleted meanwhile (the change feed will tell)."""
+        try:
+            return self._pages(path)
+        except _CursorRefused:
+            return self._pages(path)  # from its beginning, once
+        except PennylaneRefused as refusal:
+            if refusal.status == 404:
+                return []
+            raise
+
+    def _pages(self, path: str) -> list[Record]:
         parameters: dict[str, str | int] = {"limit": _PAGE, "sort": "id"}
-        seen: set[str] = set()
+        found: dict[int, Record] = {}
         while True:
             try:
                 answer = self._pennylane.get(path, parameters)
             except PennylaneRefused as refusal:
-                if refusal.status == 404:
-                    return
+                if refusal.status == 400 and "cursor" in parameters:
+                    raise _CursorRefused(str(refusal), refusal.status) from None
                 raise
-            yield from list_items(answer, path)
-            if not answer.get("has_more"):
-                return
+            page = {record["id"]: record for record in list_items(answer, path)}
+            if not more_follows(answer, path):
+                return list({**found, **page}.values())
             cursor = answer.get("next_cursor")
-            if not isinstance(cursor, str) or cursor in seen:
+            if not isinstance(cursor, str) or page.keys() <= found.keys():
                 raise BrokenAnswer(
                     f"Pennylane announces more of {path} without saying where; the next sync asks again."
                 )
-            seen.add(cursor)
+            found |= page
             parameters["cursor"] = cursor

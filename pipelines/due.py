@@ -4,14 +4,14 @@ What matters for follow-up comes first: rank 0, accounts and invoices with somet
 lately; rank 2, history. What was never read goes newest first, what was read before goes longest ago first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 from pipelines.tables import DATASET
 from pipelines.unpaid import UNPAID
-from pipelines.warehouse import Session
+from pipelines.warehouse import Session, id_list
 
 What = Literal["contacts", "payments"]
 
@@ -114,6 +114,14 @@ def never_read(
             but_history_until or _EVER,
         )
     )
+
+
+def due_of(session: Session, company_id: int, now: datetime, what: What, parents: Collection[int]) -> list[Due]:
+    """Those of these accounts or invoices whose details are ours to read."""
+    if not parents:
+        return []
+    query = f"SELECT what, parent_id, received FROM candidate WHERE what = %s AND parent_id IN ({id_list(parents)})"
+    return _due(_from_candidates(session, company_id, now, query, what))
 
 
 def requests_to_read(

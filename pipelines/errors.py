@@ -1,8 +1,23 @@
 """What can go wrong between us and Pennylane or the warehouse, in words that reach the user."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PipelineError(Exception):
     """Says in one line what happened and what to do next; never holds a token or personal data."""
+
+
+@contextmanager
+def naming(company_id: int) -> Iterator[None]:
+    """Errors that leave the block say which company they befell: who meets them does not know whose work it was."""
+    try:
+        yield
+    except PipelineError as error:
+        if not re.search(rf"\bcompany {company_id}\b", str(error), re.IGNORECASE):
+            error.args = (f"Company {company_id}: {error}",)
+        raise
 
 
 class PennylaneUnreachable(PipelineError):

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.filters import Condition, condition, within, without
 from pipelines.ranges import ALL_IDS, Range
 from pipelines.records import Record, Row, UnreadableRecord, to_row
+from pipelines.set_aside import NAMELESS, UNREADABLE, said, set_aside, unreadable_of
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, INVOICES, NOT_INVOICES, Table
 
 
@@ -60,7 +61,7 @@ KINDS = (ACCOUNT, INVOICE, CREDIT_NOTE)
 
 
 class Reader:
-    """Turns records into rows, drops excluded accounts unread, and sets aside what cannot be read."""
+    """Turns records into rows, drops excluded accounts unread, and sets aside, with the reason, what cannot be read."""
 
     def __init__(self, company_id: int, excluded: frozenset[int], now: Callable[[], datetime]) -> None:
         self.unreadable: dict[tuple[Table, int], str] = {}
@@ -77,7 +78,7 @@ class Reader:
             try:
                 row = kind.row(record, self._company_id, synced_at)
             except UnreadableRecord as error:
-                self.unreadable[kind.table, record["id"]] = str(error)
+                self.unreadable[kind.table, record["id"]] = error.reason
                 continue
             self.unreadable.pop((kind.table, record["id"]), None)
             if row is not None:
@@ -89,16 +90,30 @@ class Reader:
         for one in ids:
             self.unreadable.pop((kind.table, one), None)
 
-    def to_state(self) -> dict[str, list[int]]:
-        """The unreadable records' ids by table, so that the next run tries them again."""
-        return {kind.table.name: sorted(ids) for kind in KINDS if (ids := self.unreadable_ids(kind.table))}
+    def set_aside(self, kind: Kind, ids: Iterable[int], reason: str) -> None:
+        """These are there, but what Pennylane sends in their place cannot be read."""
+        self.unreadable |= {(kind.table, one): reason for one in ids}
 
-    def restore(self, state: Mapping[str, Iterable[int]]) -> None:
+    def to_state(self) -> dict[str, dict[str, str]]:
+        """The reasons by table and id, so that the next run tries these records again."""
+        found: dict[str, dict[str, str]] = {}
+        for (table, one), reason in sorted(self.unreadable.items(), key=lambda item: (item[0][0].name, item[0][1])):
+            found.setdefault(table.name, {})[str(one)] = reason
+        return found
+
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what an earlier run could not read."""
         for kind in KINDS:
-            for one in state.get(kind.table.name, ()):
-                self.unreadable[kind.table, one] = f"{kind.table.name} {one}: not read again yet"
+            self.unreadable |= {(kind.table, one): why for one, why in unreadable_of(state, kind.table).items()}
 
     def unreadable_ids(self, table: Table) -> set[int]:
         """Records that were there and could not be read: what we hold of them stays."""
-        return {one for of, one in list(self.unreadable) if of is table}
+        return {one for of, one in list(self.unreadable) if of is table and one != NAMELESS}
+
+    def met_nameless(self, table: Table) -> bool:
+        """Whether a listing met records without a usable id: which of ours they are, nobody knows."""
+        return (table, NAMELESS) in self.unreadable
+
+    def told(self) -> list[str]:
+        """What is set aside, in words."""
+        return [said(one) for one in set_aside({UNREADABLE: self.to_state()})]

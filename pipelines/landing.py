@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.committed import State, committed, forget_packages
+from pipelines.damage import look_for_damage, prepare
+from pipelines.errors import naming
 from pipelines.indexes import index
 from pipelines.records import Row
 from pipelines.removal import excluded_before
@@ -61,12 +63,13 @@ class Landing:
         `before_write` is called before anything is written, and may raise to prevent it.
         """
         landing = cls(warehouse, company_id, work_dir, before_write)
-        landing._clear()
-        try:
-            landing._restore()
-            yield landing
-        finally:
+        with naming(company_id):
             landing._clear()
+            try:
+                landing._restore()
+                yield landing
+            finally:
+                landing._clear()
 
     def land(
         self,
@@ -120,9 +123,12 @@ class Landing:
 
     def _restore(self) -> None:
         with self.writing() as session, session.one_at_a_time():
+            damage = look_for_damage(session)
+            if damage:
+                prepare(session, damage)
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
-            if not all(session.has_table(table.name) for table in TABLES):
+            if damage:
                 self._load({table: [] for table in TABLES}, self.state)
             describe(session)
             index(session)

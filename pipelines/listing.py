@@ -6,10 +6,11 @@ after a crash from the ranges that are left. Each range is worked from both ends
 requests are in flight to use the rate limit at any latency; a cut costs at most one partly filled page.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any
 
 from pipelines.client import Pennylane
 from pipelines.errors import BrokenAnswer
@@ -17,6 +18,7 @@ from pipelines.filters import Condition, encoded, within
 from pipelines.kinds import KINDS, Kind, Reader
 from pipelines.ranges import END, Range
 from pipelines.records import Record, Row
+from pipelines.set_aside import NAMELESS
 
 PAGE = 100
 _SPLIT_ABOVE_PAGES = (20, 400)  # estimated pages left at which a list is cut once, twice
@@ -175,9 +177,11 @@ class Listing:
         answer = self._pennylane.get(
             kind.path, {"limit": PAGE, "sort": "id" if request.ascending else "-id", **encoded(conditions)}
         )
-        records = list_items(answer, kind.path)
+        records, nameless = with_ids(answer, kind.path)
+        if nameless:
+            self._reader.set_aside(kind, [NAMELESS], NO_ID)
         _check_order(records, request, kind.path)
-        has_more = bool(answer.get("has_more"))
+        has_more = more_follows(answer, kind.path)
         if has_more and not records:
             raise BrokenAnswer(f"Pennylane announces more of {kind.path} but sends nothing; the next sync asks again.")
         return records, has_more
@@ -196,14 +200,44 @@ class Listing:
         return Page(task, covered, self._reader.rows(task.kind, kept))
 
 
-def list_items(answer: dict[str, object], path: str) -> list[Record]:
-    """The records of a list's answer. Raises BrokenAnswer where there is no list of objects with ids."""
+NO_ID = "id is no bigint"
+
+
+def with_ids(answer: Mapping[str, Any], path: str) -> tuple[list[Record], int]:
+    """The records of a list's answer that have an id, and how many have none that can be stored.
+
+    Raises BrokenAnswer where there is no list.
+    """
     items = answer.get("items")
-    if not isinstance(items, list) or not all(
-        isinstance(one, dict) and isinstance(one.get("id"), int) for one in items
-    ):
+    if not isinstance(items, list):
         raise BrokenAnswer(f"Pennylane's answer to {path} holds no list of records; the next sync asks again.")
-    return items
+    records = [one for one in items if isinstance(one, dict) and _is_id(one.get("id"))]
+    return records, len(items) - len(records)
+
+
+def list_items(answer: Mapping[str, Any], path: str) -> list[Record]:
+    """The records of a list of which none may be left out. Raises BrokenAnswer where one has no id."""
+    records, nameless = with_ids(answer, path)
+    if nameless:
+        raise BrokenAnswer(f"Pennylane's answer to {path} holds records without an id; the next sync asks again.")
+    return records
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value < END
+
+
+def more_follows(answer: Mapping[str, Any], path: str) -> bool:
+    """Whether a list goes on after this page. Raises BrokenAnswer where the answer does not say.
+
+    Taken for the end, a page that does not say would let all rows after it be removed.
+    """
+    has_more = answer.get("has_more")
+    if isinstance(has_more, bool):
+        return has_more
+    if "next_cursor" in answer:
+        return answer["next_cursor"] is not None
+    raise BrokenAnswer(f"Pennylane's answer to {path} does not say whether more follows; the next sync asks again.")
 
 
 def _check_order(records: list[Record], request: _Request, path: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pipelines.changes import Cursor, CursorTooOld, Event, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
+from pipelines.damage import unread
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
@@ -28,6 +29,7 @@ from pipelines.removal import (
     unlisted,
     without_account,
 )
+from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
@@ -37,6 +39,9 @@ _CLOCKS_APART = timedelta(minutes=10)
 """Our clock and Pennylane's."""
 _LATE_EVENTS = timedelta(hours=1)
 """By how much a document's first event may come later than the document."""
+
+_MOST_UNREAD = 5_000
+"""Rows to be read again that are asked for by their ids; where there are more, everything is listed."""
 
 RESUMABLE = timedelta(weeks=3)
 """How old an interrupted listing may be to go on with it: the feeds keep what happened since it began for four."""
@@ -72,7 +77,11 @@ class ListsSync:
         self._report = ListsReport("incremental")
         self._kept_out_until: str | None = state.get("kept_out_until")
         self._included_again = frozenset(state.get("excluded", ())) - self._excluded
-        self._reader.restore(state.get("unreadable", {}))
+        self._reader.restore(state.get(UNREADABLE, {}))
+        with self._landing.warehouse.session() as session:
+            company_id = self._landing.company_id
+            self._unread = {kind.table: unread(session, company_id, kind.table, _MOST_UNREAD) for kind in KINDS}
+        full = full or any(len(ids) == _MOST_UNREAD for ids in self._unread.values())
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
                 if "cursors" not in state:
@@ -88,7 +97,7 @@ class ListsSync:
             except BaseException:
                 self._pennylane.stop()
                 raise
-        self._report.unreadable = list(self._reader.unreadable.values())
+        self._report.unreadable = self._reader.told()
         return self._report
 
     def _now(self) -> datetime:
@@ -106,6 +115,9 @@ class ListsSync:
         tasks = all_tasks(self._excluded)
         listing = self._interrupted_listing()
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
+        if not listing:
+            for kind in KINDS:
+                self._reader.forget(kind, [NAMELESS])
         self._not_before = started
         remaining = {task.key: [task.ids] for task in tasks}
         noted: datetime | None = None
@@ -128,6 +140,7 @@ class ListsSync:
                 self._watch(Progress("lists", listed, None if left is None else listed + left))
                 if pieces.full:
                     self._land_listed(pieces, started, noted, remaining)
+        self._unread = {kind.table: set() for kind in KINDS}
         cursor = Cursor(noted or self._pennylane.server_time())
         if self._holds_older_rows(started):
             self._land_listed(pieces, started, cursor.until, remaining)
@@ -170,7 +183,7 @@ class ListsSync:
                 **self._landing.state,
                 "listing": self._checkpoint(started, noted, remaining),
                 "listed_until": self._now().isoformat(),
-                "unreadable": self._reader.to_state(),
+                UNREADABLE: self._reader.to_state(),
             }
         )
 
@@ -180,7 +193,8 @@ class ListsSync:
             "listed_until": self._landing.state.get("listed_until"),
             "kept_out_until": self._kept_out_until,
             "excluded": sorted(self._excluded),
-            "unreadable": self._reader.to_state(),
+            UNREADABLE: self._reader.to_state(),
+            UNREADABLE_DETAILS: self._landing.state.get(UNREADABLE_DETAILS, {}),
         }
 
     def _checkpoint(self, started: datetime, noted: datetime, remaining: dict[str, list[Range]]) -> dict[str, Any]:
@@ -212,6 +226,8 @@ class ListsSync:
             self._found_without_account(kind, since, None)
         with self._landing.writing() as session:
             for kind in KINDS:
+                if self._reader.met_nameless(kind.table):
+                    continue  # any of ours may be one of them
                 keep = self._reader.unreadable_ids(kind.table)
                 removed = remove_unlisted(session, self._landing.company_id, kind.table, listed_since=since, keep=keep)
                 self._landing.tally[kind.table] += Tally(removed=removed)
@@ -233,7 +249,7 @@ class ListsSync:
         with self._landing.warehouse.session() as session:
             late = late_by_now(session, self._landing.company_id, self._clock())
         for kind in KINDS:
-            ids = touched(events[kind.changelog]) | self._reader.unreadable_ids(kind.table)
+            ids = touched(events[kind.changelog]) | self._reader.unreadable_ids(kind.table) | self._unread[kind.table]
             self._fetch(kind, ids | late if kind is INVOICE else ids, pieces)
         self._catch_up(set(state["excluded"]) - self._excluded, pieces)
         pieces.land(self._state(following))

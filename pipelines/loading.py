@@ -59,6 +59,12 @@ def _dlt_errors() -> Iterator[None]:
             f"Loading into the warehouse failed (dlt, {failure.step}): {_root_cause(failure)}. Nothing is lost: the "
             "cursors have not moved, and the next sync repeats what is missing."
         ) from failure
+    except OSError as failure:
+        raise WarehouseUnusable(
+            f"Loading into the warehouse failed: {failure.filename or 'a file'} cannot be used "
+            f"({failure.strerror or type(failure).__name__}). Check PENNYLANE_SYNC_HOME, the rights on it and the room "
+            "on its disk. Nothing is lost: the cursors have not moved, and the next sync repeats what is missing."
+        ) from failure
 
 
 def _root_cause(error: BaseException) -> str:

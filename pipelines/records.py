@@ -18,7 +18,11 @@ _EXACT = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
 
 
 class UnreadableRecord(ValueError):
-    """A record's value cannot be stored as its column's type without loss."""
+    """A record's value cannot be stored as its column's type without loss; `reason` names the field, not the value."""
+
+    def __init__(self, table: Table, record: Record, reason: str) -> None:
+        super().__init__(f"{table.name} {record['id']}: {reason}")
+        self.reason = reason
 
 
 def to_row(table: Table, record: Record, **filled: Any) -> Row:
@@ -36,7 +40,7 @@ def to_row(table: Table, record: Record, **filled: Any) -> Row:
             row[column.name] = None if value is None else read(value)
         except (ValueError, TypeError, ArithmeticError):
             # Not the value itself: it may be personal data, and this text is logged.
-            raise UnreadableRecord(f"{table.name} {record['id']}: {column.path} is no {column.type.value}") from None
+            raise UnreadableRecord(table, record, f"{column.path} is no {column.type.value}") from None
     return row
 
 

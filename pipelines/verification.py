@@ -24,6 +24,7 @@ from pipelines.listing import Listing, all_tasks
 from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.records import Row
+from pipelines.set_aside import UNREADABLE, unreadable_of
 from pipelines.tables import DATASET, EXCLUDED_ACCOUNTS, Column, Table
 from pipelines.tally import comparable
 from pipelines.warehouse import Session, Warehouse, id_list
@@ -281,9 +282,9 @@ class Verification:
 
         The feeds are read last, so that they hold what happened while everything was listed.
         """
-        unreadable_then = self._state.get("unreadable", {})
+        unreadable_then = self._state.get(UNREADABLE, {})
         for kind in KINDS:
-            self._tables[kind.table].explain(set(unreadable_then.get(kind.table.name, ())))
+            self._tables[kind.table].explain(set(unreadable_of(unreadable_then, kind.table)))
         try:
             for path, cursor in self._cursors.items():
                 ids = touched(read_feed(self._pennylane, path, cursor)[0])

@@ -39,6 +39,7 @@ class _Dialect:
     placeholder: str
     enter_schema: str
     comments: str
+    relations: str
     looks_up_by_index: bool
     lock: str | None
     unlock: str | None
@@ -63,10 +64,25 @@ _POSTGRES_COMMENTS = """
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
     WHERE n.nspname = %s
 """
+_DUCKDB_RELATIONS = """
+    WITH wanted AS (SELECT %s AS name)
+    SELECT t.table_name, FALSE, c.column_name FROM duckdb_tables() t JOIN duckdb_columns() c USING (table_oid), wanted
+    WHERE t.schema_name = name
+    UNION ALL
+    SELECT view_name, TRUE, NULL FROM duckdb_views(), wanted WHERE schema_name = name
+"""
+_POSTGRES_RELATIONS = """
+    SELECT c.relname, c.relkind NOT IN ('r', 'p'), a.attname
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
 _DUCKDB = _Dialect(
     "?",
     f"SET search_path = '{_CATALOG}.{DATASET}'",
     _DUCKDB_COMMENTS,
+    _DUCKDB_RELATIONS,
     looks_up_by_index=False,
     lock=None,
     unlock=None,
@@ -75,10 +91,19 @@ _POSTGRES = _Dialect(
     "%s",
     f"SET search_path = {DATASET}",
     _POSTGRES_COMMENTS,
+    _POSTGRES_RELATIONS,
     looks_up_by_index=True,
     lock=f"SELECT pg_advisory_lock(hashtext('{DATASET}'))",
     unlock=f"SELECT pg_advisory_unlock(hashtext('{DATASET}'))",
 )
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table with its columns, or something that is read like one."""
+
+    is_view: bool
+    columns: set[str]
 
 
 class _Cursor(Protocol):
@@ -114,6 +139,13 @@ class Session:
                 "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s", DATASET, name
             )
         )
+
+    def relations(self, schema: str) -> "dict[str, Relation]":
+        """A schema's tables and views, by name."""
+        found: dict[str, Relation] = {}
+        for name, is_view, column in self.rows(self._dialect.relations, schema):
+            found.setdefault(name, Relation(is_view, set())).columns.add(column)
+        return found
 
     def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
         """The comments on a schema's tables and views (column None) and on their columns."""
@@ -226,7 +258,10 @@ class DuckDBWarehouse(Warehouse):
                 self._connection = None
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._unusable(error.strerror or type(error).__name__) from None
         retrying = Retrying(
             retry=retry_if_exception_type(_FileLocked),
             stop=stop_after_delay(self._lock_wait_seconds),
@@ -242,6 +277,7 @@ class DuckDBWarehouse(Warehouse):
             ) from None
 
     def _open(self) -> duckdb.DuckDBPyConnection:
+        is_new = not self.path.exists()
         try:
             connection = duckdb.connect()
             quoted = str(self.path).replace("'", "''")
@@ -253,9 +289,19 @@ class DuckDBWarehouse(Warehouse):
         except duckdb.IOException as error:
             if "conflicting lock" in str(error).lower() or "could not set lock" in str(error).lower():
                 raise _FileLocked(_holder(str(error))) from None
-            raise WarehouseUnusable(f"{self.path} cannot be opened: {_first_line(error)}") from None
+            if is_new:
+                self.path.unlink(
+                    missing_ok=True
+                )  # half a header, where the disk is full: no later attempt could read it
+            raise self._unusable(_first_line(error)) from None
         except duckdb.Error as error:
-            raise WarehouseUnusable(f"{self.path} cannot be opened: {_first_line(error)}") from None
+            raise self._unusable(_first_line(error)) from None
+
+    def _unusable(self, why: str) -> WarehouseUnusable:
+        return WarehouseUnusable(
+            f"{self.path} cannot be opened: {why}. Check WAREHOUSE_URL or PENNYLANE_SYNC_HOME, the rights there and "
+            "the room on its disk. Nothing is lost; the next sync goes on from here."
+        )
 
 
 class PostgresWarehouse(Warehouse):

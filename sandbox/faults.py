@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-FaultKind = Literal["status", "latency", "cut", "truncated_json", "html", "plain"]
+FaultKind = Literal["status", "latency", "cut", "reset", "truncated_json", "html", "plain", "changed"]
 
 
 @dataclass
@@ -16,7 +16,10 @@ class Fault:
     - `html`: a web page with status 200, as a captive portal or a maintenance page would give
     - `latency`: the true answer, `seconds` later
     - `cut`: carried out, but the connection closes in the middle of the answer
+    - `reset`: carried out, but the connection is reset in the middle of the answer
     - `truncated_json`: carried out, and a complete answer whose JSON ends half way
+    - `changed`: the true answer, with the fields in `body` set and those in `body_without` taken out; so are `item` and
+      `item_without` in each of its items, or in those with an id among `only_ids`
     """
 
     path: str
@@ -27,6 +30,11 @@ class Fault:
     times: int | None = 1
     skip: int = 0
     probability: float | None = None
+    body: dict[str, Any] = field(default_factory=dict)
+    body_without: list[str] = field(default_factory=list)
+    item: dict[str, Any] = field(default_factory=dict)
+    item_without: list[str] = field(default_factory=list)
+    only_ids: list[int] = field(default_factory=list)
     id: int = 0
 
     def __post_init__(self) -> None:
@@ -36,6 +44,20 @@ class Fault:
             re.compile(self.path)
         except re.error as error:
             raise ValueError(f"path is not a regular expression: {error}") from error
+
+    def changed(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """What `changed` makes of an answer."""
+        changed = _with(answer, self.body, self.body_without)
+        if isinstance(answer.get("items"), list) and "items" not in self.body:
+            changed["items"] = [
+                _with(one, self.item, self.item_without) if not self.only_ids or one["id"] in self.only_ids else one
+                for one in answer["items"]
+            ]
+        return changed
+
+
+def _with(record: dict[str, Any], fields: dict[str, Any], without: list[str]) -> dict[str, Any]:
+    return {name: value for name, value in {**record, **fields}.items() if name not in without}
 
 
 class Faults:

@@ -1,7 +1,10 @@
 """What every request passes first: counting, the rate limit, faults, latency, and the clock in the Date header."""
 
 import asyncio
+import json
 import logging
+import socket
+import struct
 from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Any
@@ -37,6 +40,16 @@ class _Headers:
             kept = [(name, value) for name, value in message["headers"] if name.lower() not in ours]
             message = {**message, "headers": [*kept, *self._headers]}
         await self._send(message)
+
+    def reset(self) -> None:
+        """Reset the connection, as a load balancer that fails does: the other side sees an error, not an end.
+
+        ASGI knows no such thing; the server's own object behind `send` has the connection.
+        """
+        transport = self._send.__self__.transport  # type: ignore[attr-defined]
+        no_lingering = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
+        transport.abort()
 
 
 class Front:
@@ -89,14 +102,22 @@ class Front:
         elif fault.kind == "latency":
             await asyncio.sleep(fault.seconds)
             await self._app(scope, receive, send)
-        elif fault.kind in ("cut", "truncated_json"):
+        elif fault.kind in ("cut", "reset", "truncated_json"):
             start, body = await _collect(self._app, scope, receive)
             half = body[: len(body) // 2]
             if fault.kind == "truncated_json":
-                headers = [header for header in start["headers"] if header[0] != b"content-length"]
-                start["headers"] = [*headers, (b"content-length", str(len(half)).encode())]
+                _set_length(start, half)
             await send(start)
-            await send({"type": "http.response.body", "body": half, "more_body": fault.kind == "cut"})
+            await send({"type": "http.response.body", "body": half, "more_body": fault.kind != "truncated_json"})
+            if fault.kind == "reset":
+                send.reset()
+        elif fault.kind == "changed":
+            start, body = await _collect(self._app, scope, receive)
+            if start["status"] == 200:
+                body = json.dumps(fault.changed(json.loads(body)), ensure_ascii=False).encode()
+                _set_length(start, body)
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
         else:
             await _instead(fault)(scope, receive, send)
 
@@ -125,6 +146,11 @@ async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[dict[s
 
     await app(scope, receive, hold)
     return start, bytes(body)
+
+
+def _set_length(start: dict[str, Any], body: bytes) -> None:
+    headers = [header for header in start["headers"] if header[0] != b"content-length"]
+    start["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
 
 
 def _address_length(scope: Scope) -> int:

@@ -130,14 +130,29 @@ def test_a_cursor_that_repeats_is_an_error() -> None:
         {"items": [], "has_more": True, "next_cursor": "one"},
         {"has_more": False},
         {"items": "none", "has_more": False},
-        {"items": [{"id": 1}], "has_more": False},
-        {"items": [{"id": 1, "processed_at": "yesterday"}], "has_more": False},
+        {"items": []},
         {"items": [{"processed_at": "2026-09-15T07:00:00Z"}], "has_more": False},
     ],
 )
 def test_a_broken_page_is_an_error(page: Json) -> None:
     with pytest.raises(BrokenAnswer):
         read_feed(FakePennylane(lambda *_: page), FEED, START)
+
+
+@pytest.mark.parametrize("time", [{}, {"processed_at": None}, {"processed_at": "yesterday"}])
+def test_an_event_without_a_readable_time_is_read_all_the_same(time: Json) -> None:
+    page = {"items": [{"id": 1, "operation": "update", **time}, _event(2, T0)], "has_more": False}
+    events_read, cursor = read_feed(FakePennylane(lambda *_: page), FEED, START)
+    assert touched(events_read) == {1, 2}
+    assert cursor.until == datetime(2026, 9, 15, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "2026-09-16T07:00:00Z", "0001-01-01T00:00:00Z"])
+def test_an_event_dated_far_away_is_read_and_takes_the_cursor_nowhere(at: str) -> None:
+    page = {"items": [{"id": 1, "operation": "update", "processed_at": at}], "has_more": False}
+    events_read, cursor = read_feed(FakePennylane(lambda *_: page), FEED, START)
+    assert touched(events_read) == {1}
+    assert cursor.until == datetime(2026, 9, 15, 8, tzinfo=UTC)
 
 
 def test_a_feed_that_no_longer_reaches_back_is_told_apart_from_other_refusals() -> None:

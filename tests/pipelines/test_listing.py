@@ -135,8 +135,9 @@ def test_a_long_listing_keeps_several_requests_under_way() -> None:
         {"items": [{"id": 1}, {"id": 1}], "has_more": False},
         {"items": [], "has_more": True},
         {"items": [{"id": -5}], "has_more": False},
-        {"items": [{"name": "no id"}], "has_more": False},
+        {"items": [{"name": "no id"}], "has_more": True},
         {"items": None, "has_more": False},
+        {"items": [{"id": 1}]},
         {"has_more": False},
     ],
 )

@@ -219,6 +219,13 @@ def test_an_unreadable_payment_keeps_the_one_we_hold_and_lets_the_others_through
     payment.currency_cents = 10**45
     second = receipts.create_payment(company.world, invoice_id=invoice_id, amount="2.00")["id"]
     synced = company.sync(after=60)
-    assert synced.details.unreadable == [f"payments {first}: currency_amount is no decimal(38, 6)"]
+    said = f"payments {first} of invoice {invoice_id}: currency_amount is no decimal(38, 6)"
+    assert synced.details.unreadable == [said]
     held = {key[3] for key in company.held()["payments"] if key[1] == invoice_id and key[2] == "payment"}
     assert held >= {first, second}
+    tried_again = company.sync(after=60)
+    assert (tried_again.details.unreadable, tried_again.list_requests) == ([said], 2)
+    assert tried_again.detail_requests == 1  # its invoice, which did not change, is not asked for
+    payment.currency_cents = 200
+    assert company.sync(after=60).details.unreadable == []
+    assert company.differences() == []

@@ -46,6 +46,44 @@ def test_a_cut_fault_closes_the_connection_in_the_middle(server: SandboxServer) 
     assert api.get("/customers").status_code == 200
 
 
+def test_a_reset_fault_resets_the_connection_in_the_middle(server: SandboxServer) -> None:
+    _disturb(server, kind="reset")
+    api = caller(server)
+    with pytest.raises(requests.exceptions.RequestException, match="reset by peer"):
+        api.get("/customers")
+    assert api.get("/customers").status_code == 200
+
+
+def test_a_changed_answer_has_the_fields_and_values_that_were_asked_for(server: SandboxServer) -> None:
+    api = caller(server)
+    before = api.json("/customers")
+    first, second = (one["id"] for one in before["items"][:2])
+    _disturb(
+        server,
+        kind="changed",
+        body={"has_more": True, "next_cursor": "again"},
+        body_without=["a_field_that_is_not_there"],
+        item={"name": None, "a_field_of_the_future": {"nested": [1]}},
+        item_without=["emails"],
+        only_ids=[first],
+    )
+    after = api.json("/customers")
+    assert (after["has_more"], after["next_cursor"]) == (True, "again")
+    changed, unchanged = after["items"][:2]
+    assert (changed["id"], unchanged["id"]) == (first, second)
+    assert (changed["name"], changed["a_field_of_the_future"]) == (None, {"nested": [1]})
+    assert "emails" not in changed
+    assert unchanged == before["items"][1]
+    assert api.json("/customers") == before
+
+
+def test_a_changed_answer_may_lack_fields_and_a_refusal_stays_one(server: SandboxServer) -> None:
+    _disturb(server, kind="changed", body_without=["has_more", "next_cursor"], times=2)
+    api = caller(server)
+    assert api.json("/customers").keys() == {"items"}
+    assert api.get("/customers", limit=0).status_code == 400
+
+
 def test_a_truncated_fault_is_a_complete_answer_of_half_a_document(server: SandboxServer) -> None:
     _disturb(server, kind="truncated_json")
     answer = caller(server).get("/customers")

@@ -1,0 +1,110 @@
+"""Tables that are not as declared: new, from an older version, or changed by somebody's hand.
+
+What is missing is made again by dlt, and what it held is read again: a row whose `synced_at` is null was never read as
+far as we know, an account or invoice without its mark has contacts or payments to be read, and where a whole table of a
+list is gone, so are the cursors that covered it. All that is noted in the database before dlt makes anything, so that
+a crash in between leaves the damage to be found again. Columns of others' making stay, and are left alone.
+"""
+
+from dataclasses import dataclass
+
+from pipelines.committed import forget_cursors, forget_schema
+from pipelines.errors import WarehouseUnusable
+from pipelines.tables import (
+    ACCOUNTS,
+    CONTACTS,
+    CREDIT_NOTES,
+    DATASET,
+    EXCLUDED_ACCOUNTS,
+    INVOICES,
+    PAYMENTS,
+    TABLES,
+    Table,
+)
+from pipelines.views import VIEWS
+from pipelines.warehouse import Session
+
+_READ_BY_LISTS = (ACCOUNTS, INVOICES, CREDIT_NOTES)
+_MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
+_FILLED_BY_DETAILS = {mark for _, mark in _MARKS.values()}
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Which tables are missing, and which columns of those that are there."""
+
+    tables: frozenset[Table]
+    columns: dict[Table, frozenset[str]]
+    held: dict[Table, frozenset[str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.columns)
+
+
+def look_for_damage(session: Session) -> Damage:
+    """Raises WarehouseUnusable, saying what to do, where something else has a table's or view's name."""
+    found = session.relations(DATASET)
+    for table in TABLES:
+        if table.name in found and found[table.name].is_view:
+            raise WarehouseUnusable(
+                f"{DATASET}.{table.name} is a view, where the table of that name belongs. Drop or rename it (DROP VIEW "
+                f"{DATASET}.{table.name}) and sync again: the table is made and filled anew."
+            )
+    for view in VIEWS:
+        if view.name in found and not found[view.name].is_view:
+            raise WarehouseUnusable(
+                f"{DATASET}.{view.name} is a table, where the view of that name belongs. Drop or rename it (ALTER "
+                f"TABLE {DATASET}.{view.name} RENAME TO ...) and sync again: the view is made anew."
+            )
+    held = {table: frozenset(found[table.name].columns) for table in TABLES if table.name in found}
+    missing = {table: frozenset(one.name for one in table.columns) - columns for table, columns in held.items()}
+    for table, columns in missing.items():
+        if columns & set(table.key):
+            raise WarehouseUnusable(
+                f"{DATASET}.{table.name} lacks {', '.join(sorted(columns & set(table.key)))}, without which its rows "
+                f"cannot be told apart. Drop it (DROP TABLE {DATASET}.{table.name}) and sync again: it is made and "
+                "filled anew."
+            )
+    return Damage(
+        frozenset(table for table in TABLES if table not in held),
+        {table: columns for table, columns in missing.items() if columns},
+        held,
+    )
+
+
+def prepare(session: Session, damage: Damage) -> None:
+    """Note what is to be read again, and let dlt see that its tables are not what it made."""
+    for table, columns in damage.columns.items():
+        filled = columns - _FILLED_BY_DETAILS
+        if table in _READ_BY_LISTS and filled:
+            _unmark(session, damage, table, "synced_at")
+        elif table in _MARKS and filled:
+            _unmark(session, damage, *_MARKS[table])
+    for table in damage.tables & _MARKS.keys():
+        _unmark(session, damage, *_MARKS[table])
+    if damage.tables & {*_READ_BY_LISTS}:
+        forget_cursors(session)
+    forget_schema(session)
+
+
+def _unmark(session: Session, damage: Damage, table: Table, column: str) -> None:
+    """Take a mark from all rows but those of accounts that are left out: these stay as they are."""
+    if column not in damage.held.get(table, ()):
+        return
+    where = f"{column} IS NOT NULL"
+    if EXCLUDED_ACCOUNTS in damage.held:
+        where += (
+            f" AND NOT EXISTS (SELECT 1 FROM {DATASET}.excluded_accounts AS x "
+            f"WHERE x.company_id = {table.name}.company_id AND x.account_id = {table.name}.account_id)"
+        )
+    session.execute(f"UPDATE {DATASET}.{table.name} SET {column} = NULL WHERE {where}")
+
+
+def unread(session: Session, company_id: int, table: Table, limit: int) -> set[int]:
+    """The ids of a company's rows that were never read as far as we know, at most `limit` of them."""
+    rows = session.rows(
+        f"SELECT {table.id_column} FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND synced_at IS NULL "
+        f"AND (account_id IS NULL OR account_id NOT IN "
+        f"(SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id})) LIMIT {limit}"
+    )
+    return {int(one) for (one,) in rows}
