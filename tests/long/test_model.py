@@ -1,0 +1,57 @@
+"""Thousands of random lives of a company, in both databases; each part can be run alone, and is always the same."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.long.tried import tried
+from tests.model.machine import CompanyLife
+from tests.postgres import PostgresServer, postgres_server
+
+__all__ = ["postgres_server"]
+
+PARTS = 40
+LIVES = 50
+"""In each part, and 20 steps in each of them."""
+
+THOROUGHLY = settings(
+    max_examples=LIVES,
+    stateful_step_count=20,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class LifeInPostgres(CompanyLife):
+    server: ClassVar[PostgresServer]
+
+    @contextmanager
+    def new_warehouse(self, home: Path) -> Iterator[str]:
+        name = home.name.replace("-", "_")
+        self.server.run(f'CREATE DATABASE "{name}"')
+        yield self.server.url(name)
+        self.server.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("database", ["DuckDB", "Postgres"])
+def test_whatever_happens_the_tables_are_those_that_the_rules_demand(
+    postgres_server: PostgresServer, database: str, part: int
+) -> None:
+    LifeInPostgres.server = postgres_server
+    life = CompanyLife if database == "DuckDB" else LifeInPostgres
+    before = Counter(life.counted)
+    try:
+        run_state_machine_as_test(seed(part)(type(life.__name__, (life,), {})), settings=THOROUGHLY)
+    finally:
+        tried.update({f"model, {database}: {what}": times for what, times in (life.counted - before).items()})

@@ -1,0 +1,73 @@
+"""Places in a sync at which a process may die, by name. The program knows nothing of them: its methods are wrapped."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest import mock
+
+from pipelines.client import Pennylane
+from pipelines.landing import Landing
+from pipelines.loading import Loader
+from pipelines.warehouse import Session
+from resources.connections import TokenSlot
+from resources.oauth_session import PennylaneOAuth
+from resources.tokens import TokenSource
+
+
+@dataclass(frozen=True)
+class Place:
+    """Just before, or just after, a call of a method; of those that run SQL, only where the statement begins so."""
+
+    of: type[Any]
+    method: str
+    when: Literal["before", "after"]
+    statement: str = ""
+
+
+PLACES: dict[str, Place] = {
+    "before a request": Place(Pennylane, "get", "before"),
+    "between pages": Place(Pennylane, "get", "after"),
+    "before landing": Place(Landing, "land", "before"),
+    "before loading": Place(Loader, "load", "before"),
+    "after loading": Place(Loader, "load", "after"),
+    "before deleting": Place(Session, "execute", "before", "DELETE FROM"),
+    "between deletions": Place(Session, "execute", "after", "DELETE FROM"),
+    "before marking": Place(Session, "execute", "before", "UPDATE"),
+    "after landing": Place(Landing, "land", "after"),
+    "before a refresh": Place(PennylaneOAuth, "renew", "before"),
+    "before saving a token": Place(TokenSlot, "replace", "before"),
+    "after saving a token": Place(TokenSource, "_obtain", "after"),
+}
+
+
+@contextmanager
+def at(place: Place, time: int, strike: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, `strike` is called whenever this place is come by, from the given time on."""
+    original = getattr(place.of, place.method)
+    counting = threading.Lock()
+    came = 0
+
+    def come_by() -> None:
+        nonlocal came
+        with counting:
+            came += 1
+            due = came >= time
+        if due:
+            strike()
+
+    @functools.wraps(original)
+    def wrapped(self: Any, *given: Any, **more: Any) -> Any:
+        meant = not place.statement or str(given[0]).strip().startswith(place.statement)
+        if meant and place.when == "before":
+            come_by()
+        result = original(self, *given, **more)
+        if meant and place.when == "after":
+            come_by()
+        return result
+
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(place.of, place.method, wrapped))
+        yield
