@@ -1,6 +1,6 @@
 """Indexes, for the database that looks rows up by them: Postgres. DuckDB scans a million ids in milliseconds."""
 
-from pipelines.tables import ACCOUNTS, DATASET, INVOICES, TABLES, Table
+from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session
 
@@ -12,10 +12,10 @@ def _index(table: Table, *columns: str, unique: bool = False) -> tuple[str, str]
     return name, f"CREATE {kind} IF NOT EXISTS {name} ON {DATASET}.{table.name} ({', '.join(columns)})"
 
 
-def _some_invoices(name: str, column: str, where: str) -> tuple[str, str]:
-    """An index of few invoices, for queries that say in the same words which."""
-    on = f"{DATASET}.{INVOICES.name} (company_id, {column})"
-    return name, f"CREATE INDEX IF NOT EXISTS {name} ON {on} WHERE {where}"
+def _few(table: Table, which: str, column: str, where: str) -> tuple[str, str]:
+    """An index of few rows, for queries that say in the same words which."""
+    name = f"{table.name}_{which}_index"
+    return name, f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} (company_id, {column}) WHERE {where}"
 
 
 INDEXES = dict(
@@ -28,8 +28,9 @@ INDEXES = dict(
         ),
         _index(INVOICES, "company_id", "account_id"),
         _index(INVOICES, "company_id", "payments_synced_at"),
-        _some_invoices("invoices_unpaid_index", "account_id", UNPAID),
-        _some_invoices("invoices_not_yet_late_index", "deadline", NOT_YET_LATE),
+        _few(INVOICES, "unpaid", "account_id", UNPAID),
+        _few(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
+        *(_few(table, "unread", table.id_column, "synced_at IS NULL") for table in (ACCOUNTS, INVOICES, CREDIT_NOTES)),
         _index(ACCOUNTS, "company_id", "contacts_synced_at"),
     ]
 )

@@ -166,7 +166,7 @@ class ListsSync:
         return listing
 
     def _doubt_times_to_come(self, now: datetime) -> None:
-        with self._landing.warehouse.session() as session:
+        with self._landing.writing() as session:
             for kind in KINDS:
                 doubt_times_to_come(session, self._landing.company_id, kind.table, now)
 
