@@ -80,7 +80,7 @@ class Unhurried(Pennylane):
     """Waits for nothing, the limit included: for a sandbox without one, whose 429 are made up."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        pacer = Pacer(clock=_Jumping(), wait=lambda _condition, _seconds: None)
+        pacer = Pacer(clock=_Jumping(), wait=lambda condition, _: condition.wait(0.001))
         super().__init__(*arguments, **{"pacer": pacer, "sleep": lambda _: None, **options})
 
 
