@@ -15,7 +15,7 @@ from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer, PennylaneRefused
 from pipelines.filters import Condition, batches, condition, encoded
 from pipelines.kinds import ACCOUNT, Kind, Reader
-from pipelines.listing import NO_ID, PAGE, list_items, more_follows, with_ids
+from pipelines.listing import NO_ID, PAGE, more_follows, with_ids
 from pipelines.prefetch import completed
 from pipelines.records import Record, Row
 
@@ -28,7 +28,7 @@ Event = tuple[int, str, str]
 
 
 class CursorTooOld(Exception):
-    """The feed no longer reaches back to the cursor (it keeps four weeks): a full sync is due."""
+    """The feed no longer tells all that happened since the cursor (it keeps four weeks): a full sync is due."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,16 @@ def _pages(pennylane: Pennylane, path: str, start: datetime) -> Iterator[dict[Ev
 
 
 def _events(answer: dict[str, Any], path: str, start: datetime) -> dict[Event, datetime]:
-    """A page's events with their times; `start` for one that has no readable time: its record is read all the same."""
+    """A page's events with their times; `start` for one that has no readable time: its record is read all the same.
+
+    Raises CursorTooOld where an event does not say what changed: only listing everything tells.
+    """
+    found, nameless = with_ids(answer, path)
+    if nameless:
+        raise CursorTooOld
     return {
         (one["id"], str(one.get("processed_at")), str(one.get("operation"))): _moment(one.get("processed_at")) or start
-        for one in list_items(answer, path)
+        for one in found
     }
 
 

@@ -148,9 +148,11 @@ class _Failures:
             for one in details.lists:
                 self._in_a_row[one] = 0
             return
+        if known:
+            return
         self._last[failure.list] = failure
         self._in_a_row[failure.list] += 1
-        if self._in_a_row[failure.list] >= _IN_A_ROW and not known:
+        if self._in_a_row[failure.list] >= _IN_A_ROW:
             raise failure.error
 
     def conclude(self) -> None:

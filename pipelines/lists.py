@@ -286,7 +286,7 @@ class ListsSync:
             self._follow()
         except CursorTooOld:
             raise BrokenAnswer(
-                "Pennylane's change feeds do not reach back to the beginning of this sync; the next sync asks again."
+                "Pennylane's change feeds do not tell all since the beginning of this sync; the next sync asks again."
             ) from None
 
     def _fetch(self, kind: Kind, ids: Collection[int], pieces: Pieces) -> None:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +40,8 @@ class PostgresServer:
     port: int
     password: str
     sockets: Path
+    control: Callable[..., None]
+    """Runs `pg_ctl` with an action, such as `stop` or `start`."""
 
     def url(self, database: str) -> str:
         """The way most servers are reached: host, port and password."""
@@ -48,6 +50,13 @@ class PostgresServer:
     def url_without_password(self, database: str) -> str:
         """The way a local server is reached: the socket's folder as host."""
         return f"postgresql://postgres@/{database}?host={self.sockets}&port={self.port}"
+
+    def stop(self) -> None:
+        """As when the machine loses power."""
+        self.control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        self.control("start")
 
     def run(self, statement: str) -> None:
         """Runs one statement outside any transaction."""
@@ -88,22 +97,27 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 @contextlib.contextmanager
 def _started(folder: Path, user: dict[str, Any]) -> Iterator[PostgresServer]:
     programs = _programs(folder, user)
-    server = PostgresServer(port=_free_port(), password=secrets.token_hex(16), sockets=folder)
+    port, password = _free_port(), secrets.token_hex(16)
     password_file = folder / "password"
-    password_file.write_text(server.password)
+    password_file.write_text(password)
     if user:
         os.chown(folder, user["user"], user["group"])
         os.chown(password_file, user["user"], user["group"])
     data = folder / "data"
     control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    options = {**_FAST, "listen_addresses": "127.0.0.1", "port": server.port, "unix_socket_directories": folder}
+    options = {**_FAST, "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder}
     given = " ".join(f"-c {name}={value}" for name, value in options.items())
     _run([programs / "initdb", "-D", data, f"--pwfile={password_file}", *_NEW], folder, user)
-    _run([*control, "-o", given, "start"], folder, user)
+
+    def run_control(*action: str) -> None:
+        _run([*control, "-o", given, *action], folder, user)
+
+    run_control("start")
+    server = PostgresServer(port, password, folder, run_control)
     try:
         yield server
     finally:
-        _run([*control, "-m", "immediate", "stop"], folder, user)
+        server.stop()
 
 
 def _run(command: list[str | Path], folder: Path, user: dict[str, Any]) -> None:

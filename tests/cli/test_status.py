@@ -2,12 +2,13 @@
 
 import pytest
 
+from sandbox.changes.invoices import update_invoice
 from sandbox.server import SandboxServer
 from tests.program import Program
 
 KEYS = {
     "company_id", "company_name", "state", "last_sync_at", "ready", "pending_contacts", "pending_payments",
-    "excluded_accounts", "last_error",
+    "set_aside", "excluded_accounts", "last_error",
 }  # fmt: skip
 
 
@@ -52,3 +53,25 @@ def test_with_several_companies_a_command_asks_for_one_and_touches_no_other(
     assert f"Company 7 is not connected. Choose one with --company: {first.id}" in synced.fails(
         "sync", "--company", "7"
     )
+
+
+def test_what_cannot_be_read_is_shown_with_its_reason_and_goes_once_it_can_be(
+    synced: Program, sandbox: SandboxServer, left_out: list[int]
+) -> None:
+    world = sandbox.world
+    broken = next(one for one in world.invoices if one.settles and one.customer_id not in left_out)
+    broken.extra = {"amount": "31 francs"}
+    update_invoice(world, id=broken.id)
+    assert "1 record set aside that cannot be read: pennylane-sync status tells which." in synced.done("sync").out
+    (document,) = synced.status()
+    reason = "amount is no decimal(38, 6)"
+    assert document["set_aside"] == [{"table": "invoices", "id": broken.id, "parent_id": None, "reason": reason}]
+    assert document["last_error"] is None
+    told = synced.done("status").out
+    assert told.endswith(
+        f"{world.id}: 1 record set aside, tried again with each sync:\n  invoices {broken.id}: {reason}\n"
+    )
+    assert "francs" not in told
+    broken.extra = None
+    synced.done("sync")
+    assert synced.status()[0]["set_aside"] == []

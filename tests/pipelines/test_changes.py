@@ -14,6 +14,7 @@ from sandbox.changes import customers, invoices
 from sandbox.feed import Event
 from tests.pipelines.company import DAY, WEEK, Company
 from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.disturbing import disturb
 from tests.pipelines.fakes import FakePennylane, Json, refused
 
 FEED = "/changelogs/customers"
@@ -131,12 +132,23 @@ def test_a_cursor_that_repeats_is_an_error() -> None:
         {"has_more": False},
         {"items": "none", "has_more": False},
         {"items": []},
-        {"items": [{"processed_at": "2026-09-15T07:00:00Z"}], "has_more": False},
     ],
 )
 def test_a_broken_page_is_an_error(page: Json) -> None:
     with pytest.raises(BrokenAnswer):
         read_feed(FakePennylane(lambda *_: page), FEED, START)
+
+
+def test_an_event_that_does_not_say_what_changed_makes_everything_be_listed(company: Company) -> None:
+    page = {"items": [{"processed_at": "2026-09-15T07:00:00Z"}], "has_more": False}
+    with pytest.raises(CursorTooOld):
+        read_feed(FakePennylane(lambda *_: page), FEED, START)
+    company.sync()
+    one = customers.update_customer(company.world, name="Another name")["id"]
+    disturb(company, "/changelogs/customers$", kind="changed", item_without=["id"], only_ids=[one])
+    assert company.sync().lists.mode == "full"
+    assert company.differences() == []
+    assert company.sync().lists.mode == "incremental"
 
 
 @pytest.mark.parametrize("time", [{}, {"processed_at": None}, {"processed_at": "yesterday"}])

@@ -38,6 +38,15 @@ def test_companies_that_meet_an_empty_database_at_once_do_not_get_in_each_other_
     assert indexes >= len(TABLES)
 
 
+def test_an_error_of_the_warehouse_names_the_company(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    warehouse = warehouse_at(f"duckdb:///{tmp_path}/a file/receivables.duckdb")
+    with pytest.raises(WarehouseUnusable) as refused, Landing.opened(warehouse, 42, tmp_path / "dlt"):
+        pass
+    assert str(refused.value).startswith(f"Company 42: {tmp_path}/a file/receivables.duckdb cannot be opened")
+    assert "WAREHOUSE_URL" in str(refused.value)
+
+
 def test_what_dlt_notes_of_its_packages_does_not_pile_up(make_company: MakeCompany, any_warehouse: Warehouse) -> None:
     company = make_company(warehouse=any_warehouse)
     for _ in range(5):

@@ -1,0 +1,144 @@
+"""What cannot be read stops nothing but itself: set aside with the reason, tried again, gone once it can be read."""
+
+from typing import Any
+
+import pytest
+
+from pipelines.committed import committed
+from pipelines.errors import PennylaneUnreachable
+from pipelines.set_aside import SetAside, said, set_aside
+from sandbox.changes import customers, invoices
+from sandbox.cursors import ListPosition, write_list_cursor
+from sandbox.faults import Fault
+from tests.pipelines.company import Company
+from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.disturbing import disturb, undisturbed
+
+
+@pytest.fixture
+def company(make_company: MakeCompany) -> Company:
+    return make_company(6, 30)
+
+
+def aside(company: Company) -> list[SetAside]:
+    """What `status` would show."""
+    with company.warehouse.session() as session:
+        return list(set_aside(committed(session, company.id) or {}))
+
+
+def _paid(company: Company) -> int:
+    """An invoice for which bank transactions are asked for, and that matters no more."""
+    return next(one.id for one in company.world.invoices if one.settles and one.matches)
+
+
+@pytest.mark.parametrize("id_", [None, 2**63], ids=repr)
+def test_a_record_without_a_usable_id_is_set_aside_and_costs_no_row_that_we_hold(company: Company, id_: object) -> None:
+    company.sync()
+    before = company.held()["accounts"]
+    hidden = company.world.customers.at(2).id
+    disturb(company, "v2/customers$", kind="changed", item={"id": id_}, only_ids=[hidden])
+    synced = company.sync(full=True)
+    assert synced.lists.unreadable == ["accounts: id is no bigint"]
+    assert company.held()["accounts"] == before
+    assert aside(company) == [SetAside("accounts", None, None, "id is no bigint")]
+    undisturbed(company)
+    assert company.sync(full=True).lists.unreadable == []
+    assert company.differences() == []
+
+
+def test_a_changed_record_that_comes_without_its_id_is_not_taken_for_deleted(company: Company) -> None:
+    company.sync()
+    changed = company.world.customers.at(2).id
+    customers.update_customer(company.world, id=changed, name="Another name")
+    disturb(company, "v2/customers$", kind="changed", item_without=["id"], only_ids=[changed])
+    for _ in range(2):
+        assert company.sync(after=60).lists.unreadable == [f"accounts {changed}: id is no bigint"]
+        assert (company.id, changed) in company.held()["accounts"]
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_a_contact_that_cannot_be_read_is_tried_again_with_each_sync_until_it_can_be(company: Company) -> None:
+    contact = next(one for customer in company.world.customers for one in customer.contacts)
+    account = next(one.id for one in company.world.customers if contact in one.contacts)
+    disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"}, only_ids=[contact.id])
+    company.sync()
+    reason = "created_at is no timestamp with time zone"
+    assert {line.split(" (")[0] for line in company.differences()} == {"contacts: missing"}
+    for _ in range(2):
+        assert aside(company) == [SetAside("contacts", contact.id, account, reason)]
+        synced = company.sync(after=60)
+        assert synced.details.unreadable == [f"contacts {contact.id} of account {account}: {reason}"]
+        assert (synced.details.pending.ready, synced.detail_requests) == (True, 1)
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_what_was_set_aside_of_an_account_that_is_gone_or_left_out_is_forgotten(company: Company) -> None:
+    first, second = [one for one in company.world.customers if one.contacts][:2]
+    disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"})
+    company.sync()
+    assert {one.parent_id for one in aside(company)} > {first.id, second.id}
+    undisturbed(company)
+    customers.delete_customer(company.world, id=first.id)
+    company.excluded = {second.id}
+    company.sync(after=60)
+    assert aside(company) == []
+
+
+@pytest.mark.parametrize("kind", ["500", "400", "no list", "has_more never ends", "has_more is missing"])
+def test_an_invoice_whose_payments_cannot_be_listed_holds_up_no_other(company: Company, kind: str) -> None:
+    one = _paid(company)
+    again = write_list_cursor(ListPosition(1), company.world.clock.microseconds() + 10**10)
+    faults: dict[str, dict[str, Any]] = {
+        "500": {"kind": "status", "status": 500},
+        "400": {"kind": "status", "status": 400},
+        "no list": {"kind": "changed", "body": {"items": None}},
+        "has_more never ends": {"kind": "changed", "body": {"has_more": True, "next_cursor": again}},
+        "has_more is missing": {"kind": "changed", "body_without": ["has_more", "next_cursor"]},
+    }
+    disturb(company, f"/{one}/matched_transactions$", **faults[kind])
+    for _ in range(2):
+        synced = company.sync(after=60)
+        (kept,) = aside(company)
+        assert (kept.table, kept.id, kept.parent_id) == ("payments", None, one)
+        assert kept.reason.split()[0] == "matched_transactions"
+        assert synced.details.unreadable == [said(kept)]
+        assert synced.details.pending.payments == 1
+        assert {str(one) in line for line in company.differences()} == {True}
+        invoices.create_invoice(company.world)
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_a_list_that_fails_for_every_account_is_an_error_and_no_matter_of_single_ones(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(25, 10)
+    disturb(company, "/contacts$", kind="status", status=500)
+    with pytest.raises(PennylaneUnreachable, match=f"company {company.id}.*status 500"):
+        company.sync()
+    assert company.requests["by_status"]["500"] < 8 * 25 * 2
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_a_cursor_that_is_refused_in_the_middle_of_a_list_begins_it_anew(company: Company) -> None:
+    account = company.world.customers.at(0).id
+    for _ in range(130):
+        customers.create_contact(company.world, customer_id=account)
+    company.server.sandbox.faults.add(Fault(f"/{account}/contacts$", "status", status=400, skip=1))
+    assert company.sync().details.unreadable == []
+    assert company.differences() == []
+
+
+def test_ids_that_an_older_version_set_aside_without_reasons_are_shown_and_tried_again() -> None:
+    assert [said(one) for one in set_aside({"unreadable": {"invoices": [12]}})] == ["invoices 12: could not be read"]
