@@ -4,7 +4,6 @@ After every sync that succeeds the tables are those that the rules demand; after
 left out has moved, and the next one that succeeds makes all of it good.
 """
 
-import functools
 import shutil
 import tempfile
 from collections import Counter
@@ -21,7 +20,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pipelines import details, landing
 from pipelines.tables import DATASET
-from pipelines.warehouse import DuckDBWarehouse
 from resources.installation import USER_ERRORS, NotAuthorized
 from resources.leases import LeaseHeld
 from sandbox.changes import customers, invoices, receipts
@@ -29,7 +27,7 @@ from sandbox.changes.picking import ImpossibleError
 from sandbox.changes.randomly import CHANGES
 from sandbox.faults import Fault
 from tests.model.demands import DOCUMENTS, Fate, Tables, demanded, touched_though_left_out, without_times
-from tests.model.office import Killed, Office
+from tests.model.office import Killed, Office, file_with_tables
 from tests.model.places import PLACES
 from tests.pipelines.company import DAY, HOUR, WEEK, make_sandbox
 from tests.pipelines.truth import KEYS, differences, expected, held
@@ -56,16 +54,6 @@ _STATUSES: tuple[tuple[int, dict[str, str]], ...] = (
     (504, {}),
 )
 _REFUSALS: tuple[tuple[int, dict[str, str]], ...] = ((400, {}), (401, {}), (403, {}), (422, {}))
-
-
-@functools.cache
-def _file_with_tables() -> bytes:
-    """A DuckDB file in which there was another company before: making tables takes longer than a sync."""
-    with tempfile.TemporaryDirectory() as folder:
-        warehouse = DuckDBWarehouse(Path(folder, "receivables.duckdb"))
-        with landing.Landing.opened(warehouse, NOBODY, Path(folder, "dlt")):
-            pass
-        return warehouse.path.read_bytes()
 
 
 def _faults() -> st.SearchStrategy[Fault]:
@@ -122,7 +110,7 @@ class CompanyLife(RuleBasedStateMachine):
     def new_warehouse(self, home: Path) -> AbstractContextManager[str]:
         """The address of a warehouse that knows nothing of the company, for as long as the block runs."""
         file = home / "receivables.duckdb"
-        file.write_bytes(_file_with_tables())
+        file.write_bytes(file_with_tables())
         return nullcontext(f"duckdb:///{file}")
 
     def __init__(self) -> None:
@@ -136,7 +124,7 @@ class CompanyLife(RuleBasedStateMachine):
         seed=st.integers(0, 5),
         kind=st.sampled_from(["oauth", "api_token"]),
         left_out=st.sets(st.integers(0, 5), max_size=2),
-        piece_rows=st.sampled_from([8, 10_000]),
+        piece_rows=st.sampled_from([10_000, 15]),
     )
     def connect_a_company(self, seed: int, kind: str, left_out: set[int], piece_rows: int) -> None:
         self.counted["sequences"] += 1
