@@ -68,11 +68,10 @@ class Time:
             self._clock.advance(seconds)
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
-        """As a pacer waits: for the limit, or, shortly, for another thread's answer."""
-        if seconds > 0.05:
-            self.pass_(seconds)
-        else:
+        """As a pacer waits: for the limit, or, shortly and then for real, for another thread's answer."""
+        if seconds < 0.05:
             condition.wait(seconds)
+        self.pass_(seconds)
 
 
 def sync(installation: Installation, company_id: int, owner: str, *, full: bool) -> ListsReport:
