@@ -145,6 +145,8 @@ class ListsSync:
         if self._holds_older_rows(started):
             self._land_listed(pieces, started, cursor.until, remaining)
             self._remove_unlisted(started)
+        if self._excluded and self._report.mode == "full":
+            self._keep_out_until(cursor.until)
         pieces.land(
             {
                 **self._state({kind.changelog: cursor for kind in KINDS}),
@@ -267,13 +269,21 @@ class ListsSync:
 
         A first listing may have brought some of them already.
         """
-        self._kept_out_until = (self._clock() + _CLOCKS_APART).isoformat()
+        self._keep_out_until(self._clock() + _CLOCKS_APART)
         if self._report.mode == "first":
             with self._landing.writing() as session:
                 for kind in (INVOICE, CREDIT_NOTE):
                     orphans = without_account(session, self._landing.company_id, kind.table, documents)
                     removed = remove_gone(session, self._landing.company_id, kind.table, orphans)
                     self._landing.tally[kind.table] += Tally(removed=removed)
+
+    def _keep_out_until(self, at: datetime) -> None:
+        """Documents without an account that were there at that time and are not here may not come in later, either.
+
+        So too after a listing: where the feeds do not reach back, nobody has told of accounts that were deleted before.
+        """
+        earlier = datetime.fromisoformat(self._kept_out_until) if self._kept_out_until else at
+        self._kept_out_until = max(at, earlier).isoformat()
 
     def _follow_before_listing(self) -> None:
         """What came since the last sync is told apart from what was kept from us, which a listing cannot do."""

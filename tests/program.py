@@ -33,8 +33,10 @@ FOREIGN = ("PENNYLANE_", "DAGSTER_", "WAREHOUSE_URL", "CONNECTIONS_URL")
 """Settings of whoever runs the tests, which are none of theirs."""
 
 
-_forking = multiprocessing.get_context("forkserver")
-_forking.set_forkserver_preload(["cli.main", "cli.connect", "cli.running", "cli.disconnect", __name__])
+forking = multiprocessing.get_context("forkserver")
+forking.set_forkserver_preload(
+    ["cli.main", "cli.connect", "cli.running", "cli.disconnect", "tests.life.dying", __name__]
+)
 
 
 def _main(arguments: Sequence[str], environment: dict[str, str], folder: Path, streams: Sequence[Path]) -> None:
@@ -107,7 +109,7 @@ class Program:
         with tempfile.TemporaryDirectory() as folder:
             streams = [Path(folder, name) for name in ("in", "out", "err")]
             streams[0].write_text(stdin, encoding="utf-8")
-            process = _forking.Process(target=_main, args=(arguments, self.environment, self.home.parent, streams))
+            process = forking.Process(target=_main, args=(arguments, self.environment, self.home.parent, streams))
             process.start()
             process.join(SECONDS)
             assert process.exitcode is not None, f"{arguments} does not end"

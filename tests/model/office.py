@@ -1,5 +1,7 @@
 """An installation at work against a sandbox, in this process, with the sandbox's time as its own."""
 
+import functools
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from pipelines.exclusions import publish
 from pipelines.landing import Landing
 from pipelines.lists import ListsReport, ListsSync
 from pipelines.pacing import Pacer
+from pipelines.warehouse import DuckDBWarehouse
 from resources.connections import Connection
 from resources.credential import Credential
 from resources.installation import Installation
@@ -31,6 +34,16 @@ ENOUGH = Share(100_000, 3600.0)
 """Every contact and payment is read again in each sync."""
 
 A_REQUEST_TAKES = 0.01
+
+
+@functools.cache
+def file_with_tables() -> bytes:
+    """A DuckDB file in which there was another company before: making tables takes longer than a sync."""
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = DuckDBWarehouse(Path(folder, "receivables.duckdb"))
+        with Landing.opened(warehouse, 1, Path(folder, "dlt")):
+            pass
+        return warehouse.path.read_bytes()
 
 
 class Killed(BaseException):
@@ -55,11 +68,26 @@ class Time:
             self._clock.advance(seconds)
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
-        """As a pacer waits: for the limit, or, shortly, for another thread's answer."""
-        if seconds > 0.05:
-            self.pass_(seconds)
-        else:
+        """As a pacer waits: for the limit, or, shortly and then for real, for another thread's answer."""
+        if seconds < 0.05:
             condition.wait(seconds)
+        self.pass_(seconds)
+
+
+def sync(installation: Installation, company_id: int, owner: str, *, full: bool) -> ListsReport:
+    """What a run of the hourly or full sync does, from its first step to its last, but all contacts and payments."""
+    job = "full_sync" if full else "hourly_sync"
+    clock, watch = installation.clock, installation.watch
+    with installation.company(company_id, owner, job) as company:
+        publish_company(company.landing, company.connection.company_name, None, clock)
+        excluded = installation.connections.excluded(company.id)
+        publish(company.landing, excluded, clock)
+        installation.connections.activate(company.id)
+        report = ListsSync(company.pennylane, company.landing, excluded, clock, watch).run(full=full)
+        details = DetailsSync(company.pennylane, company.landing, clock, watch).run(ENOUGH)
+        installation.connections.record_success(company.id, clock(), ready=details.pending.ready)
+        assert (details.pending.contacts, details.pending.payments) == (0, 0)
+        return report
 
 
 class Office(Installation):
@@ -120,19 +148,7 @@ class Office(Installation):
         return credential
 
     def sync(self, owner: str, *, full: bool) -> ListsReport:
-        """What a run of the hourly or full sync does, from its first step to its last."""
-        job = "full_sync" if full else "hourly_sync"
-        with self.company(self.company_id, owner, job) as company:
-            publish_company(company.landing, company.connection.company_name, None, self.clock)
-            excluded = self.connections.excluded(company.id)
-            publish(company.landing, excluded, self.clock)
-            self.connections.activate(company.id)
-            lists = ListsSync(company.pennylane, company.landing, excluded, self.clock, self.watch)
-            report = lists.run(full=full)
-            details = DetailsSync(company.pennylane, company.landing, self.clock, self.watch).run(ENOUGH)
-            self.connections.record_success(company.id, self.clock(), ready=details.pending.ready)
-            assert (details.pending.contacts, details.pending.payments) == (0, 0)
-            return report
+        return sync(self, self.company_id, owner, full=full)
 
     @contextmanager
     def dying_at(self, place: Place, time: int) -> Iterator[None]:

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import mock
 
+from dlt.destinations.impl.duckdb.duck import DuckDbCopyJob
+from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
+from dlt.destinations.sql_client import SqlClientBase
+from dlt.pipeline.pipeline import Pipeline
+
 from pipelines.client import Pennylane
 from pipelines.landing import Landing
-from pipelines.loading import Loader
+from pipelines.postgres import _CopyJob
 from pipelines.warehouse import Session
 from resources.connections import TokenSlot
 from resources.oauth_session import PennylaneOAuth
@@ -19,11 +24,14 @@ from resources.tokens import TokenSource
 
 @dataclass(frozen=True)
 class Place:
-    """Just before, or just after, a call of a method; of those that run SQL, only where the statement begins so."""
+    """Just before or just after a call of a method, or within it, when half of what it was given is done.
+
+    Of methods that run SQL, only where the statement begins so.
+    """
 
     of: type[Any]
     method: str
-    when: Literal["before", "after"]
+    when: Literal["before", "within", "after"]
     statement: str = ""
 
 
@@ -31,16 +39,30 @@ PLACES: dict[str, Place] = {
     "before a request": Place(Pennylane, "get", "before"),
     "between pages": Place(Pennylane, "get", "after"),
     "before landing": Place(Landing, "land", "before"),
-    "before loading": Place(Loader, "load", "before"),
-    "after loading": Place(Loader, "load", "after"),
     "before deleting": Place(Session, "execute", "before", "DELETE FROM"),
     "between deletions": Place(Session, "execute", "after", "DELETE FROM"),
+    "before loading": Place(Landing, "_load", "before"),
+    "after loading": Place(Landing, "_load", "after"),
     "before marking": Place(Session, "execute", "before", "UPDATE"),
     "after landing": Place(Landing, "land", "after"),
     "before a refresh": Place(PennylaneOAuth, "renew", "before"),
     "before saving a token": Place(TokenSlot, "replace", "before"),
     "after saving a token": Place(TokenSource, "_obtain", "after"),
 }
+"""Places in what is our own."""
+
+PLACES_IN_DLT: dict[str, Place] = {
+    "after extract": Place(Pipeline, "extract", "after"),
+    "after normalize": Place(Pipeline, "normalize", "after"),
+    "with some tables copied (DuckDB)": Place(DuckDbCopyJob, "run", "after"),
+    "with some tables copied (Postgres)": Place(_CopyJob, "run", "after"),
+    "before a merge": Place(SqlLoadJob, "run", "before"),
+    "within a merge": Place(SqlClientBase, "execute_many", "within"),
+    "after a merge": Place(SqlLoadJob, "run", "after"),
+    "between load and cursor": Place(SqlJobClientBase, "complete_load", "before"),
+    "just after the cursor": Place(SqlJobClientBase, "complete_load", "after"),
+}
+"""Places in dlt, which takes an exception for the failure of a job: here only a real death tells."""
 
 
 @contextmanager
@@ -63,6 +85,11 @@ def at(place: Place, time: int, strike: Callable[[], None]) -> Iterator[None]:
         meant = not place.statement or str(given[0]).strip().startswith(place.statement)
         if meant and place.when == "before":
             come_by()
+        if meant and place.when == "within":
+            parts = list(given[0])
+            original(self, parts[: len(parts) // 2], *given[1:], **more)
+            come_by()
+            return original(self, parts[len(parts) // 2 :], *given[1:], **more)
         result = original(self, *given, **more)
         if meant and place.when == "after":
             come_by()

@@ -118,6 +118,20 @@ def test_nor_does_it_come_in_when_it_changes_later(company: Company, minutes: in
     assert company.differences() == []
 
 
+def test_nor_does_it_come_in_later_where_the_change_feeds_no_longer_told_of_the_deletion(company: Company) -> None:
+    """After over four weeks the feeds are not read, and everything is listed: nobody says that the account is gone."""
+    account = _busy(company).id
+    company.excluded = {account}
+    company.sync()
+    company.world.clock.advance(40 * 24 * HOUR)
+    made = invoices.create_invoice(company.world, customer_id=account)["id"]
+    customers.delete_customer(company.world, id=account)
+    company.sync(after=20 * 60)
+    invoices.update_invoice(company.world, id=made, label="touched")
+    company.sync(after=60)
+    assert company.differences() == []
+
+
 def test_an_excluded_account_deleted_during_the_first_sync_leaves_nothing_here(
     make_company: MakeCompany,
 ) -> None:

@@ -1,0 +1,104 @@
+"""kill -9 at any stage of a sync: the next run ends equal to the truth, and no token is lost but in one instant."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from resources.tokens import AuthorizationLost
+from tests.life.mortal import Mortal
+from tests.model.places import PLACES, PLACES_IN_DLT
+from tests.pipelines.company import make_sandbox
+from tests.postgres import postgres_server, postgres_url
+from tests.program import Program
+
+__all__ = ["postgres_server", "postgres_url"]
+
+TOKENS = {"before a refresh", "before saving a token", "after saving a token"}
+STAGES = [
+    ("between pages", 3), ("before landing", 1), ("before deleting", 3), ("between deletions", 3),
+    ("after extract", 1), ("after normalize", 1), ("with some tables copied", 1), ("before a merge", 2),
+    ("within a merge", 2), ("after a merge", 2), ("between load and cursor", 1), ("just after the cursor", 1),
+    ("before marking", 1), ("after landing", 1),
+]  # fmt: skip
+"""Places, and the time at which the process dies there. Deleting begins with two of dlt's own tables."""
+
+
+def test_every_place_is_a_stage() -> None:
+    tried = {place for place, _ in STAGES} | TOKENS
+    beside = {"before a request", "before loading", "after loading"}
+    assert tried | beside == {place.partition(" (")[0] for place in (*PLACES, *PLACES_IN_DLT)}
+
+
+@pytest.fixture(scope="module", params=["DuckDB", "Postgres"])
+def mortal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
+    """A synchronized company; each test leaves it equal to the truth for the next one."""
+    home = tmp_path_factory.mktemp("mortal") / "home"
+    home.mkdir()
+    url = f"duckdb:///{home / 'receivables.duckdb'}"
+    if request.param == "Postgres":
+        server = request.getfixturevalue("postgres_server")
+        server.run("CREATE DATABASE mortal")
+        url = server.url("mortal")
+    with make_sandbox(customers=8, invoices=40, frozen=False, start=datetime.now(UTC)) as sandbox:
+        company = Mortal(sandbox, home, url)
+        company.connect()
+        company.sync()
+        yield company
+
+
+def stage_in(mortal: Mortal, stage: str) -> str:
+    database = "DuckDB" if mortal.warehouse_url.startswith("duckdb") else "Postgres"
+    return stage if stage in (*PLACES, *PLACES_IN_DLT) else f"{stage} ({database})"
+
+
+@pytest.mark.parametrize(("stage", "time"), STAGES, ids=[stage for stage, _ in STAGES])
+def test_a_sync_killed_at_any_stage_is_made_good_by_the_next(mortal: Mortal, stage: str, time: int) -> None:
+    mortal.change()
+    assert mortal.differences() != []
+
+    assert mortal.sync_killed_at(stage_in(mortal, stage), time, full=False)
+    assert mortal.installation().connections.get(mortal.id).state == "active"  # nobody is thought to work on it
+    mortal.sync()
+
+    assert mortal.differences() == []
+
+
+@pytest.mark.parametrize("stage", ["between pages", "between deletions", "within a merge", "between load and cursor"])
+def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next_hourly_one(mortal: Mortal, stage: str) -> None:
+    mortal.change()
+    assert mortal.sync_killed_at(stage, 3, full=True)
+    mortal.sync()
+    assert mortal.differences() == []
+
+
+@pytest.mark.parametrize("stage", ["before a refresh", "after saving a token"])
+def test_no_token_is_lost_by_a_kill_around_its_refresh(mortal: Mortal, stage: str) -> None:
+    mortal.connect(token_lasts=timedelta(minutes=5))
+    mortal.change()
+    mortal.server.sandbox.tokens.reused_refresh_tokens = 0
+
+    assert mortal.sync_killed_at(stage, 1, full=False)
+    mortal.sync()
+
+    assert mortal.server.sandbox.tokens.reused_refresh_tokens == 0
+    assert mortal.differences() == []
+
+
+def test_a_kill_between_a_tokens_refresh_and_its_saving_asks_to_authorize_again(mortal: Mortal) -> None:
+    """Pennylane has then used up the refresh token, and the new one is gone: nobody can spare the person this."""
+    mortal.connect(token_lasts=timedelta(minutes=5))
+    mortal.change()
+
+    assert mortal.sync_killed_at("before saving a token", 1, full=False)
+    with pytest.raises(AuthorizationLost, match=f"Company {mortal.id}: .* pennylane-sync connect"):
+        mortal.sync()
+
+    assert mortal.installation().connections.get(mortal.id).state == "needs_authorization"
+    if mortal.warehouse_url.startswith("duckdb"):
+        said = Program(mortal.home, mortal.server.url).fails("sync")
+        assert "must be authorized again: pennylane-sync connect" in said
+
+    mortal.connect()
+    mortal.sync()
+    assert mortal.differences() == []
