@@ -189,7 +189,7 @@ class DetailsSync:
         # Bank transactions that were not asked for, as nothing had come in, are to be asked for now: no mark.
         asked_again = {one for one in outdated if not receipts[one].due.received}
         self._landing.land({table: list(some.values()) for table, some in rows.items()}, replaced=parents)
-        with self._landing.warehouse.session() as session, session.transaction():
+        with self._landing.writing() as session, session.transaction():
             for table, ids in parents.items():
                 parent, mark = _MARKS[table]
                 session.execute(

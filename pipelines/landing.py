@@ -40,7 +40,7 @@ class Landing:
     """
 
     def __init__(
-        self, warehouse: Warehouse, company_id: int, work_dir: Path, before_load: Callable[[], None] | None = None
+        self, warehouse: Warehouse, company_id: int, work_dir: Path, before_write: Callable[[], None] | None = None
     ) -> None:
         self.warehouse = warehouse
         self.company_id = company_id
@@ -48,19 +48,19 @@ class Landing:
         self.tally: defaultdict[Table, Tally] = defaultdict(Tally)
         self.known_until: datetime | None = None
         self._work_dir = work_dir / str(company_id)
-        self._before_load = before_load or (lambda: None)
+        self._before_write = before_write or (lambda: None)
         self._loader: Loader | None = None
 
     @classmethod
     @contextmanager
     def opened(
-        cls, warehouse: Warehouse, company_id: int, work_dir: Path, before_load: Callable[[], None] | None = None
+        cls, warehouse: Warehouse, company_id: int, work_dir: Path, before_write: Callable[[], None] | None = None
     ) -> Iterator["Landing"]:
         """A landing whose tables exist and whose state is the warehouse's; its working files are gone afterwards.
 
-        `before_load` is called before anything is written, and may raise to prevent it.
+        `before_write` is called before anything is written, and may raise to prevent it.
         """
-        landing = cls(warehouse, company_id, work_dir, before_load)
+        landing = cls(warehouse, company_id, work_dir, before_write)
         landing._clear()
         try:
             landing._restore()
@@ -84,8 +84,7 @@ class Landing:
         present = {table: table_rows for table, table_rows in rows.items() if table_rows}
         if not present and not replaced and new_state == self.state:
             return
-        self._before_load()
-        with self.warehouse.session() as session:
+        with self.writing() as session:
             for table in present.keys() & {INVOICES, CREDIT_NOTES}:
                 theirs = excluded_before(session, self.company_id, table, present[table], self.known_until)
                 present[table] = [row for row in present[table] if row[table.id_column] not in theirs]
@@ -96,6 +95,16 @@ class Landing:
         if any(present.values()) or new_state != self.state:
             self._load(present, new_state)
         self.state = new_state
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session to write in; raises where we no longer may.
+
+        Asked when the session is open: a DuckDB file stays ours from then to its end, even if we are stopped meanwhile.
+        """
+        with self.warehouse.session() as session:
+            self._before_write()
+            yield session
 
     def _delete_childless(self, session: Session, table: Table, rows: list[Row], parents: Collection[int]) -> None:
         """Delete what is left of parents that have no row any more; the merge replaces the others' rows."""
@@ -110,7 +119,7 @@ class Landing:
         shutil.rmtree(self._work_dir, ignore_errors=True)
 
     def _restore(self) -> None:
-        with self.warehouse.session() as session, session.one_at_a_time():
+        with self.writing() as session, session.one_at_a_time():
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
             if not all(session.has_table(table.name) for table in TABLES):
@@ -120,6 +129,7 @@ class Landing:
             forget_packages(session, self.company_id)
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
+        self._before_write()
         self._dlt().load(rows, state)
 
     def _dlt(self) -> "Loader":

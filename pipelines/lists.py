@@ -195,7 +195,7 @@ class ListsSync:
     def _remove_unlisted(self, since: datetime) -> None:
         for kind in KINDS:
             self._found_without_account(kind, since, None)
-        with self._landing.warehouse.session() as session:
+        with self._landing.writing() as session:
             for kind in KINDS:
                 keep = self._reader.unreadable_ids(kind.table)
                 removed = remove_unlisted(session, self._landing.company_id, kind.table, listed_since=since, keep=keep)
@@ -238,7 +238,7 @@ class ListsSync:
         """
         self._kept_out_until = (self._clock() + _CLOCKS_APART).isoformat()
         if self._report.mode == "first":
-            with self._landing.warehouse.session() as session:
+            with self._landing.writing() as session:
                 for kind in (INVOICE, CREDIT_NOTE):
                     orphans = without_account(session, self._landing.company_id, kind.table, documents)
                     removed = remove_gone(session, self._landing.company_id, kind.table, orphans)
@@ -275,7 +275,7 @@ class ListsSync:
         gone -= self._reader.unreadable_ids(table)
         if gone:
             gone -= self._found_without_account(kind, self._now(), gone)
-            with self._landing.warehouse.session() as session:
+            with self._landing.writing() as session:
                 removed = remove_gone(session, self._landing.company_id, table, gone)
                 self._landing.tally[table] += Tally(removed=removed)
 

@@ -93,7 +93,7 @@ class Installation:
             self.connections.lease(company_id, owner, purpose) as lease,
             self._recorded(company_id),
             self._authorization_watched(company_id),
-            Landing.opened(self.warehouse, company_id, self.work_dir, before_load=lease.check) as landing,
+            Landing.opened(self.warehouse, company_id, self.work_dir, before_write=lease.check) as landing,
         ):
             yield Company(connection, self.pennylane(connection), landing)
 
