@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -98,6 +99,8 @@ class Pennylane:
         self._tokens = tokens
         self._company = f" (company {company})" if company else ""
         self._session = requests.Session()
+        if base_url.startswith("http://"):
+            self._session.trust_env = False  # without encryption to this machine only, not to a proxy
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=WORKERS)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -149,8 +152,9 @@ class Pennylane:
         token = self._tokens.access_token()
         response = self._send(path, params, token)
         if response.status_code == 401:
-            response = self._send(path, params, self._tokens.renewed(token))
-        return self._read(path, response)
+            token = self._tokens.renewed(token)
+            response = self._send(path, params, token)
+        return self._read(path, response, token)
 
     def _send(self, path: str, params: Mapping[str, str | int] | None, token: str) -> requests.Response:
         try:
@@ -175,7 +179,7 @@ class Pennylane:
             lowered = {name.lower(): value for name, value in headers.items()}
             self.pacer.release(ticket, lowered or None)
 
-    def _read(self, path: str, response: requests.Response) -> Json:
+    def _read(self, path: str, response: requests.Response, token: str) -> Json:
         status = response.status_code
         if status == 429:
             after = _seconds(response.headers.get("retry-after"))
@@ -185,7 +189,7 @@ class Pennylane:
             raise _Again(f"status {status}", _seconds(response.headers.get("retry-after"), default=0.0))
         if status == 200:
             return _json_object(response)
-        said = _what_it_says(response)
+        said = _what_it_says(response, token)
         if status == 401:
             raise AuthorizationFailed(
                 f"Pennylane{self._company} no longer accepts the token ({said}). "
@@ -218,14 +222,24 @@ def _json_object(response: requests.Response) -> Json:
     return answer
 
 
-def _what_it_says(response: requests.Response) -> str:
-    """The message in an error's body; Pennylane uses several shapes, plain text among them."""
+def _what_it_says(response: requests.Response, token: str) -> str:
+    """The message in an error's body, as one line; Pennylane uses several shapes, plain text among them.
+
+    Proxies and gateways may answer in its place, some of them with the headers that they were sent.
+    """
+    said = " ".join(_message(response).split())
+    if token in said or token in unquote(said):
+        return f"status {response.status_code}, with a message that repeats the token"
+    return "".join(character for character in said[:300] if character.isprintable())
+
+
+def _message(response: requests.Response) -> str:
     try:
         body = response.json()
     except ValueError:
-        return "" if "<" in response.text else response.text[:200].strip()
+        return "" if "<" in response.text else response.text[:2000]
     if isinstance(body, dict):
         for key in ("message", "error"):
             if isinstance(body.get(key), str):
-                return str(body[key])[:300]
+                return str(body[key])
     return f"status {response.status_code}"

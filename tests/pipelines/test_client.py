@@ -1,9 +1,13 @@
 """What the client makes of everything that can come back over HTTP."""
 
+import json
 import socket
 import time
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -19,6 +23,7 @@ from pipelines.errors import (
 from sandbox.faults import Fault
 from tests.pipelines.company import Company, make_sandbox
 from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.elsewhere import Elsewhere
 
 TOKEN = "a-token-that-nobody-may-see"
 QUERY: dict[str, str | int] = {"limit": 100, "sort": "id"}
@@ -47,6 +52,12 @@ def _no_wait(_: float) -> None:
 @pytest.fixture
 def client(company: Company) -> Pennylane:
     return company.pennylane()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        yield server
 
 
 def _fault(company: Company, **fault: Any) -> None:
@@ -222,6 +233,58 @@ def test_no_error_shows_the_token(company: Company, kind: str) -> None:
     assert TOKEN not in "".join(told)
     assert TOKEN not in repr(client)
     assert TOKEN not in repr(vars(client))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("told", [TOKEN, f"Authorization: Bearer {TOKEN}", quote(TOKEN, safe="").replace("-", "%2D")])
+def test_a_gateway_that_repeats_what_it_was_sent_is_not_repeated_by_us(
+    gateway: Elsewhere, told: str, status: int
+) -> None:
+    gateway.answer = (status, {}, json.dumps({"message": f"bad request: {told}"}).encode())
+    client = Pennylane(gateway.url, RenewedToken(TOKEN, TOKEN), sleep=_no_wait)
+    with pytest.raises(PipelineError, match="repeats the token") as failure:
+        client.get("/customers", QUERY)
+    assert gateway.tokens == {TOKEN}
+    assert TOKEN[:12] not in str(failure.value)
+    _assert_one_line(failure.value)
+
+
+def test_what_an_error_says_cannot_command_the_terminal_nor_fill_it(gateway: Elsewhere) -> None:
+    message = "no\r\n\x1b[2J\x1b]0;owned\x07 " + "so long " * 500
+    gateway.answer = (422, {}, json.dumps({"message": message}).encode())
+    with pytest.raises(PennylaneRefused, match="no ") as failure:
+        Pennylane(gateway.url, OneToken(TOKEN), sleep=_no_wait).get("/customers", QUERY)
+    assert str(failure.value).isprintable()
+    _assert_one_line(failure.value)
+
+
+@pytest.mark.parametrize("to", ["https://127.0.0.1:1", "http://127.0.0.1:1", "//127.0.0.1:1", "ftp://127.0.0.1"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_takes_the_token_anywhere(gateway: Elsewhere, to: str, status: int) -> None:
+    with Elsewhere() as other:
+        gateway.answer = (status, {"Location": to.replace("127.0.0.1:1", other.url.removeprefix("http://"))}, b"")
+        with pytest.raises(BrokenAnswer, match="redirects /customers elsewhere; check PENNYLANE_URL"):
+            Pennylane(gateway.url, OneToken(TOKEN), sleep=_no_wait).get("/customers", QUERY)
+        assert gateway.hits == 1
+        assert other.hits == 0
+
+
+def test_neither_netrc_nor_a_proxy_comes_between_us_and_a_stand_in_on_this_machine(
+    gateway: Elsewhere, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without encryption a proxy would read the token; `NO_PROXY` is easily forgotten."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    gateway.answer = (200, {}, b'{"items": []}')
+    with Elsewhere() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        Pennylane(gateway.url, OneToken(TOKEN), sleep=_no_wait).get("/customers", QUERY)
+        assert proxy.hits == 0
+    assert gateway.tokens == {TOKEN}
 
 
 def test_a_stopped_client_ends_its_waits(make_company: MakeCompany) -> None:
