@@ -77,6 +77,7 @@ def cli() -> None:
 def main() -> None:
     """Runs a command; an error becomes one line and exit status 1 (2 for bad usage)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    os.umask(0o077)  # what we and Dagster's processes make (books, logs, tokens) is for its owner alone
     meta: dict[str, Any] = {}
     try:
         with cli.make_context("pennylane-sync", sys.argv[1:]) as context:
