@@ -23,6 +23,7 @@ from sandbox import core
 from sandbox.clock import Clock
 from sandbox.generator.books import make_worlds
 from sandbox.server import SandboxServer
+from tests.logged import sitecustomize as logged
 from tests.resources.ports import free_port
 
 NOW = datetime(2026, 9, 15, 8, 0, tzinfo=UTC)
@@ -45,6 +46,8 @@ def _main(arguments: Sequence[str], environment: dict[str, str], folder: Path, s
         if name.startswith(FOREIGN):
             del os.environ[name]
     os.environ.update(environment)
+    if os.environ.get(logged.FOLDER):
+        logged.log_everything(Path(os.environ[logged.FOLDER]))
     os.chdir(folder)
     sys.argv = ["pennylane-sync", *arguments]
     main()

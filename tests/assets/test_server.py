@@ -95,6 +95,11 @@ def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.5)
 
 
+def unfinished(server: Server) -> list[str]:
+    """The states of runs that wait or go on."""
+    return [status for _, status in server.runs() if status not in ("SUCCESS", "FAILURE", "CANCELED")]
+
+
 def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behind(
     program: Program, sandbox: SandboxServer
 ) -> None:

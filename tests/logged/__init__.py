@@ -1,0 +1,1 @@
+"""What every logger of a process says at debug level, in a file."""
