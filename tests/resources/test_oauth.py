@@ -1,13 +1,14 @@
 import os
 import traceback
 from datetime import timedelta
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
+import requests
 
 from resources.credential import Credential
 from resources.oauth import SCOPES, ConsentRefused, ConsentTimedOut, authorize, revoke
-from resources.oauth_session import OAuthRefused, PennylaneOAuth, PennylaneUnreachable
+from resources.oauth_session import GrantRefused, OAuthRefused, PennylaneOAuth, PennylaneUnreachable
 from resources.settings import Settings, SettingsError
 from tests.resources.browser import Browser
 from tests.resources.fakes import FakeClock
@@ -47,6 +48,60 @@ def test_the_address_asks_for_a_code_with_state_and_pkce(pennylane: Pennylane) -
     assert first["state"] != second["state"]
     assert first["code_challenge"] != second["code_challenge"]
     assert "secret" not in opened[0]
+
+
+def _consented(pennylane: Pennylane, address: str) -> str:
+    """The code that Pennylane would send the browser back with."""
+    asked = dict(parse_qsl(urlsplit(address).query)) | {"company": str(pennylane.company_id), "decision": "authorize"}
+    answer = requests.post(address.partition("?")[0], data=asked, allow_redirects=False, timeout=30)
+    return parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
+
+
+def test_a_code_that_somebody_else_saw_is_of_no_use_without_the_verifier(pennylane: Pennylane) -> None:
+    """PKCE: also for one who has the app's secret, such as another user of the same app."""
+    session = PennylaneOAuth(
+        pennylane.settings, scope=list(SCOPES), redirect_uri=pennylane.settings.pennylane_redirect_uri, pkce="S256"
+    )
+    code = _consented(pennylane, session.authorize_address()[0])
+    thief = PennylaneOAuth(pennylane.settings, redirect_uri=pennylane.settings.pennylane_redirect_uri)
+    with pytest.raises(GrantRefused):
+        thief.exchange(code, pennylane.clock())
+    with pytest.raises(GrantRefused):  # nor to anybody, after that
+        session.exchange(code, pennylane.clock())
+
+
+def test_a_code_is_exchanged_once(pennylane: Pennylane) -> None:
+    session = PennylaneOAuth(
+        pennylane.settings, scope=list(SCOPES), redirect_uri=pennylane.settings.pennylane_redirect_uri, pkce="S256"
+    )
+    code = _consented(pennylane, session.authorize_address()[0])
+    assert pennylane.accepts(session.exchange(code, pennylane.clock()).access_token)
+    with pytest.raises(GrantRefused):
+        session.exchange(code, pennylane.clock())
+
+
+def test_an_answer_that_an_attacker_sends_first_connects_nobody_to_the_attacker_s_company(
+    pennylane: Pennylane,
+) -> None:
+    """Forged answers (another's code, a refusal) are turned away, and the person's own is still waited for."""
+    callback = pennylane.settings.pennylane_redirect_uri
+    other = pennylane.server.worlds[1]
+    refused: list[int] = []
+
+    def attack_then_open(address: str) -> None:
+        theirs = Browser(other.id)
+        session = PennylaneOAuth(pennylane.settings, scope=list(SCOPES), redirect_uri=callback, pkce="S256")
+        theirs.open(session.authorize_address()[0])
+        assert theirs.shown is not None
+        refused.append(theirs.shown.status_code)
+        refused.append(requests.get(callback, params={"error": "access_denied"}, timeout=30).status_code)
+        Browser(pennylane.company_id).open(address)
+
+    credential = authorize(pennylane.settings, SCOPES, attack_then_open, clock=pennylane.clock)
+    assert refused == [400, 400]
+    grant = pennylane.server.sandbox.tokens.find(credential.access_token)
+    assert grant is not None
+    assert grant.company_id == pennylane.company_id
 
 
 def test_a_person_who_says_no_is_understood(pennylane: Pennylane) -> None:
