@@ -41,6 +41,7 @@ def run_here(program: Program, monkeypatch: pytest.MonkeyPatch, *arguments: str)
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DAGSTER_HOME", "")
     monkeypatch.setattr(sys, "argv", ["pennylane-sync", *arguments])
+    monkeypatch.setattr("os.umask", lambda _: 0)  # it would hold for the tests that follow
     try:
         cli.main.main()
     except SystemExit as end:

@@ -16,7 +16,6 @@ from pipelines.loading import Loader
 from pipelines.warehouse import Session, Warehouse
 from sandbox.changes import customers, invoices
 from tests.pipelines.company import NOW, Company
-from tests.pipelines.conftest import MakeCompany
 
 
 class Lost(PipelineError):
@@ -112,11 +111,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told
 
 
-def test_each_write_of_a_sync_asks_first_in_its_own_session(
-    make_company: MakeCompany, any_warehouse: Warehouse, writes: list[str]
-) -> None:
-    company = make_company(warehouse=any_warehouse)
-    company.sync()
+def test_each_write_of_a_sync_asks_first_in_its_own_session(company: Company, writes: list[str]) -> None:
     excluded, deleted, emptied = (one.id for one in list(company.world.customers)[:3])
     company.excluded = {excluded}
     for customer in (excluded, deleted):
