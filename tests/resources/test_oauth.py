@@ -1,6 +1,7 @@
 import os
 import traceback
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
@@ -190,6 +191,21 @@ def test_neither_code_nor_secret_follows_a_redirect(pennylane: Pennylane, clock:
         assert not revoke(settings, Credential("SECRET-access", "SECRET-refresh"))
         assert pennylane_gone.hits == 2
         assert elsewhere.hits == 0
+
+
+def test_neither_a_proxy_nor_netrc_comes_between_us_and_a_stand_in_on_this_machine(
+    pennylane: Pennylane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Redirector() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            for variable in (name, name.lower()):
+                monkeypatch.setenv(variable, "" if name == "NO_PROXY" else proxy.url)
+        with pytest.raises(GrantRefused):
+            PennylaneOAuth(pennylane.settings).exchange("SECRET-code", pennylane.clock())
+        assert revoke(pennylane.settings, Credential("SECRET-access", "SECRET-refresh"))
+        assert proxy.hits == 0
 
 
 def test_plain_http_stays_an_exception_for_one_address(pennylane: Pennylane) -> None:
