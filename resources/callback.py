@@ -52,15 +52,17 @@ class Callback:
         """Accepts the parameters of the first request that proves to come from this authorization, and says which page
         to show for them. Any other request changes nothing."""
         parameters = parse_qs(query, keep_blank_values=True)
-        state, code, error = (_only(parameters.get(name)) for name in ("state", "code", "error"))
-        if state is None or not hmac.compare_digest(state.encode(), self._state.encode()):
+        if any(len(parameters.get(name, ())) > 1 for name in ("state", "code", "error")):
+            return Page.NOT_OURS
+        state, code, error = (parameters.get(name, [""])[0] for name in ("state", "code", "error"))
+        if not hmac.compare_digest(state.encode(), self._state.encode()):
             return Page.NOT_OURS
         if not code and not error:
             return Page.NOT_OURS
         with self._taking:
             if self._answer:
                 return Page.USED
-            self._answer = CallbackAnswer(code=None if error else code, error=_error_code(error))
+            self._answer = CallbackAnswer(None, _error_code(error)) if error else CallbackAnswer(code, None)
         if not error:
             return Page.ALLOWED
         return Page.REFUSED if error == "access_denied" else Page.FAILED
@@ -167,16 +169,10 @@ def _names_this_machine(hosts: list[str]) -> bool:
     """Whether the one Host header is a name of this machine, with whatever port leads here: a page elsewhere whose own
     name was made to lead here (DNS rebinding) carries that name."""
     try:
-        return is_loopback(urlsplit(f"//{_only(hosts)}").hostname)
+        return len(hosts) == 1 and is_loopback(urlsplit(f"//{hosts[0]}").hostname)
     except ValueError:
         return False
 
 
-def _only(values: list[str] | None) -> str | None:
-    return values[0] if values and len(values) == 1 else None
-
-
-def _error_code(error: str | None) -> str | None:
-    if error is None:
-        return None
+def _error_code(error: str) -> str:
     return error if _ERROR_CODE.fullmatch(error) else "unknown"

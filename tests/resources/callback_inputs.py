@@ -44,8 +44,8 @@ def is_the_answer(given: list[tuple[str, str]]) -> bool:
     states, codes, errors = (
         [value for name, value in given if name == wanted] for wanted in ("state", "code", "error")
     )
-    says = (len(codes) == 1 and codes[0] != "") or (len(errors) == 1 and errors[0] != "")
-    return states == [STATE] and says
+    once = len(codes) <= 1 and len(errors) <= 1
+    return states == [STATE] and once and any([*codes, *errors])
 
 
 def check_parameters(given: list[tuple[str, str]]) -> None:

@@ -78,7 +78,8 @@ def test_what_does_not_belong_to_this_authorization_is_refused_and_the_wait_goes
 
 
 def test_a_parameter_given_twice_is_refused(address: str, callback: Callback) -> None:
-    for query in (f"state={STATE}&state={STATE}&code=a", f"state={STATE}&code=a&code=b"):
+    twice = ("state={0}&state={0}&code=a", "state={0}&code=a&code=b", "state={0}&code=a&error=b&error=c")
+    for query in (one.format(STATE) for one in twice):
         assert requests.get(f"{address}?{query}", timeout=30).status_code == 400
     assert callback.wait(0) is None
 
