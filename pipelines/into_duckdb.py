@@ -18,7 +18,7 @@ _FORMAT = f"""
 """
 
 
-class _CopyJob(DuckDbCopyJob):
+class CopyJob(DuckDbCopyJob):
     """Copies a file of `row_files`."""
 
     def run(self) -> None:
@@ -35,7 +35,7 @@ class _Client(MergesKeyByKey, DuckDbClient):
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
         if ParsedLoadJobFileName.parse(file_path).file_format == "csv":
-            return _CopyJob(file_path)
+            return CopyJob(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
 

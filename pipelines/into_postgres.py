@@ -14,7 +14,7 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvC
 from pipelines.merging import MergesKeyByKey
 
 
-class _CopyJob(PostgresCsvCopyJob):
+class CopyJob(PostgresCsvCopyJob):
     """Copies a file of `row_files`."""
 
     def run(self) -> None:
@@ -31,7 +31,7 @@ class _Client(MergesKeyByKey, PostgresClient):
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
         job = super().create_load_job(table, file_path, load_id, restore)
-        return _CopyJob(file_path) if type(job) is PostgresCsvCopyJob else job
+        return CopyJob(file_path) if type(job) is PostgresCsvCopyJob else job
 
 
 class CopyingPostgres(dlt.destinations.postgres):

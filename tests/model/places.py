@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import mock
 
-from dlt.destinations.impl.duckdb.duck import DuckDbCopyJob
 from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline.pipeline import Pipeline
 
+from pipelines import into_duckdb, into_postgres
 from pipelines.client import Pennylane
 from pipelines.landing import Landing
-from pipelines.postgres import _CopyJob
 from pipelines.warehouse import Session
 from resources.connections import TokenSlot
 from resources.oauth_session import PennylaneOAuth
@@ -54,8 +53,8 @@ PLACES: dict[str, Place] = {
 PLACES_IN_DLT: dict[str, Place] = {
     "after extract": Place(Pipeline, "extract", "after"),
     "after normalize": Place(Pipeline, "normalize", "after"),
-    "with some tables copied (DuckDB)": Place(DuckDbCopyJob, "run", "after"),
-    "with some tables copied (Postgres)": Place(_CopyJob, "run", "after"),
+    "with some tables copied (DuckDB)": Place(into_duckdb.CopyJob, "run", "after"),
+    "with some tables copied (Postgres)": Place(into_postgres.CopyJob, "run", "after"),
     "before a merge": Place(SqlLoadJob, "run", "before"),
     "within a merge": Place(SqlClientBase, "execute_many", "within"),
     "after a merge": Place(SqlLoadJob, "run", "after"),
