@@ -14,6 +14,7 @@ from assets.run_lease import RunLease, owner
 from assets.run_log import RunLog
 from pipelines.companies import publish_company
 from pipelines.details import DetailsSync, Share
+from pipelines.errors import naming
 from pipelines.exclusions import publish
 from pipelines.lists import ListsSync
 from pipelines.pacing import REQUESTS_PER_SECOND
@@ -176,7 +177,7 @@ def views(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """The views are worked out whenever they are read; here their totals for the company are noted."""
     try:
-        with installation.warehouse.session() as session:
+        with naming(company_of(context)), installation.warehouse.session() as session:
             totals = [(view, summary(session, view, company_of(context))) for view in VIEWS]
     except USER_ERRORS as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None

@@ -7,6 +7,7 @@ import click
 
 from cli.output import company_option, counted, json_option, print_json, print_table, shown, stderr, stdout
 from cli.user import user_name
+from pipelines.errors import naming
 from pipelines.tables import DATASET
 from pipelines.warehouse import id_list
 from resources.connections import Connection
@@ -64,7 +65,7 @@ def accounts(*, search: str, company_id: int | None, as_json: bool) -> None:
 
 
 def _balances(installation: Installation, company_id: int, search: str) -> list[tuple[Any, ...]]:
-    with installation.warehouse.session() as session:
+    with naming(company_id), installation.warehouse.session() as session:
         if not session.has_table("account_balances"):
             return []
         return session.rows(

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines.client import Pennylane
-from pipelines.errors import AuthorizationFailed, MissingScope, PipelineError
+from pipelines.errors import AuthorizationFailed, MissingScope, PipelineError, naming
 from pipelines.landing import Landing
 from pipelines.progress import Progress, Watch
 from pipelines.warehouse import Warehouse, warehouse_at
@@ -101,7 +101,11 @@ class Installation:
     def inspected(self, company_id: int, owner: str, purpose: str) -> Iterator[Pennylane]:
         """Look at a company while nobody else works on it, and write nothing. Raises as `company` does."""
         connection = self.authorized(company_id)
-        with self.connections.lease(company_id, owner, purpose) as lease, self._authorization_watched(company_id):
+        with (
+            self.connections.lease(company_id, owner, purpose) as lease,
+            self._authorization_watched(company_id),
+            naming(company_id),
+        ):
             yield self.pennylane(connection)
             lease.check()
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import pytest
 from cryptography.fernet import Fernet
 
@@ -16,6 +17,7 @@ import resources.installation
 from pipelines.warehouse import DuckDBWarehouse
 from resources.credential import Credential
 from resources.oauth import authorize
+from sandbox.server import SandboxServer
 from tests.program import Program, content
 
 _HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
@@ -107,7 +109,7 @@ def test_no_answer_from_the_browser_is_told_when_the_time_is_up(
 
 
 def test_a_duckdb_file_that_another_program_has_open_is_told_with_its_process(
-    synced: Program, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    synced: Program, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = synced.home / "receivables.duckdb"
     monkeypatch.setattr(resources.installation, "warehouse_at", lambda _: DuckDBWarehouse(file, lock_wait_seconds=0.2))
@@ -117,7 +119,7 @@ def test_a_duckdb_file_that_another_program_has_open_is_told_with_its_process(
             assert run_here(synced, monkeypatch, command) == 1
             out, err = capfd.readouterr()
             assert out == ""
-            assert err.startswith(f"{file} is held open by python")
+            assert err.startswith(f"Company {sandbox.world.id}: {file} is held open by python")
             assert f"process {other.pid}" in err
             assert err.count("\n") == 1
         assert run_here(synced, monkeypatch, "status", "--json") == 0
@@ -127,6 +129,28 @@ def test_a_duckdb_file_that_another_program_has_open_is_told_with_its_process(
     assert "is held open by" in status["last_error"]
     assert status["excluded_accounts"] == 3
     synced.done("sync")
+
+
+def test_a_table_that_was_replaced_by_a_view_is_told_with_the_company_and_what_to_do(
+    synced: Program, sandbox: SandboxServer
+) -> None:
+    def by_hand(*statements: str) -> None:
+        with duckdb.connect() as tool:
+            tool.execute(f"ATTACH '{synced.home / 'receivables.duckdb'}' AS file")
+            for statement in statements:
+                tool.execute(statement)
+
+    by_hand(
+        "ALTER TABLE file.receivables.payments RENAME TO mine",
+        "CREATE VIEW file.receivables.payments AS FROM file.receivables.mine",
+    )
+    said = synced.fails("sync")
+    assert said.startswith(f"Company {sandbox.world.id}: receivables.payments is a view")
+    assert "DROP VIEW receivables.payments" in said
+    assert synced.status()[0]["last_error"] == said
+    by_hand("DROP VIEW file.receivables.payments")
+    synced.done("sync")
+    assert synced.rows("SELECT count(*) FROM payments") == synced.rows("SELECT count(*) FROM mine")
 
 
 def test_nothing_is_written_by_a_command_that_only_looks(synced: Program) -> None:

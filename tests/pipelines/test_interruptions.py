@@ -142,8 +142,11 @@ def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company:
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company: MakeCompany) -> None:
+@pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
+def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company: MakeCompany, full: bool) -> None:
     company = make_company(150, 1500)
+    if full:
+        company.lists_only()
 
     def change(count: int) -> None:
         world = company.world
@@ -157,7 +160,10 @@ def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company
             customers.update_customer(world)
             invoices.move_invoice(world)
 
-    company.sync(pennylane=counting(company, change))
+    company.sync(pennylane=counting(company, change), full=full)
+    if not full:
+        _assert_whole(company)
+    company.sync(after=60)  # what changed when the feeds were read already
     _assert_whole(company)
 
 
