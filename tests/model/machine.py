@@ -359,7 +359,7 @@ class CompanyLife(RuleBasedStateMachine):
             assert connection.last_error, "a failure is shown in the status"
 
     def _refresh_token_is_dead(self) -> bool:
-        """A hundred days are the only gap that it does not outlive, alone or together with others."""
+        """After 90 days without a use; Pennylane then has none of this company's that is still good."""
         return not any(
             one.expires_at > self.world.clock.microseconds()
             for one in self.office.server.sandbox.tokens._refreshes.values()
