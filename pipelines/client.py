@@ -30,6 +30,8 @@ WORKERS = 32
 
 _TIMEOUT = (10, 60)  # seconds to connect, to wait for an answer
 _ATTEMPTS = 8
+_LONGEST_WAIT = 600.0
+"""Seconds that we let ourselves be told to wait; longer than that is for the next sync."""
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 Json = dict[str, Any]
@@ -181,12 +183,17 @@ class Pennylane:
 
     def _read(self, path: str, response: requests.Response, token: str) -> Json:
         status = response.status_code
-        if status == 429:
-            after = _seconds(response.headers.get("retry-after"))
-            self.pacer.refused(after)
-            raise _Again("the rate limit was reached (429)", after)
         if status in _RETRIED:
-            raise _Again(f"status {status}", _seconds(response.headers.get("retry-after"), default=0.0))
+            after = _seconds(response.headers.get("retry-after"), default=1.0 if status == 429 else 0.0)
+            if after > _LONGEST_WAIT:
+                raise PennylaneUnreachable(
+                    f"Pennylane{self._company} asks to be left alone for {after / 60:,.0f} minutes (status {status}). "
+                    "Nothing is lost; the next sync goes on from here."
+                )
+            if status == 429:
+                self.pacer.refused(after)
+                raise _Again("the rate limit was reached (429)", after)
+            raise _Again(f"status {status}", after)
         if status == 200:
             return _json_object(response)
         said = _what_it_says(response, token)
@@ -204,7 +211,7 @@ class Pennylane:
         raise PennylaneRefused(f"Pennylane{self._company} refused {path} with status {status}: {said}", status)
 
 
-def _seconds(header: str | None, default: float = 1.0) -> float:
+def _seconds(header: str | None, default: float) -> float:
     try:
         seconds = float(header or "")
     except ValueError:

@@ -126,6 +126,16 @@ def test_waits_between_attempts_grow() -> None:
     assert sum(waits) <= 64
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_of_more_than_ten_minutes_is_left_to_the_next_sync(
+    company: Company, client: Pennylane, status: int
+) -> None:
+    _fault(company, kind="status", status=status, headers={"retry-after": "86400"})
+    with pytest.raises(PennylaneUnreachable, match="left alone for 1,440 minutes"):
+        client.get("/customers", QUERY)
+    assert company.requests["total"] == 1
+
+
 def test_retry_after_is_the_least_wait(company: Company) -> None:
     waits: list[float] = []
     client = Pennylane(company.server.url, OneToken(company.server.token()), sleep=waits.append)
