@@ -1,5 +1,6 @@
 """Loading CSV into DuckDB with dlt, which by itself knows only files that tell their columns' types."""
 
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -18,16 +19,21 @@ _FORMAT = f"""
 """
 
 
+def copying(table: str, file: Path) -> str:
+    """The statement that copies a file of `row_files` into a table."""
+    with file.open(encoding="utf-8") as opened:
+        columns = opened.readline().strip()
+    quoted = str(file).replace("'", "''")
+    return f"COPY {table} ({columns}) FROM '{quoted}' ({_FORMAT})"
+
+
 class CopyJob(DuckDbCopyJob):
     """Copies a file of `row_files`."""
 
     def run(self) -> None:
         sql_client = self._job_client.sql_client
         table = sql_client.make_qualified_table_name(self.load_table_name)
-        with open(self._file_path, encoding="utf-8") as file:  # noqa: PTH123 - dlt's path is text
-            columns = file.readline().strip()
-        path = self._file_path.replace("'", "''")
-        sql_client.execute_sql(f"COPY {table} ({columns}) FROM '{path}' ({_FORMAT})")
+        sql_client.execute_sql(copying(table, Path(self._file_path)))
 
 
 class _Client(MergesKeyByKey, DuckDbClient):

@@ -12,7 +12,9 @@ from unittest import mock
 
 from pipelines import loading
 from pipelines.committed import SOURCE, State, committed, pipeline_name
+from pipelines.into_duckdb import copying
 from pipelines.records import Row
+from pipelines.row_files import write_rows
 from pipelines.tables import DATASET, Table
 from pipelines.warehouse import DuckDBWarehouse, Warehouse
 from tests.model.office import file_with_tables
@@ -25,6 +27,7 @@ class PlainLoader:
         assert isinstance(warehouse, DuckDBWarehouse)
         self._warehouse = warehouse
         self._company_id = company_id
+        self._work_dir = work_dir
         work_dir.mkdir(parents=True)
 
     @property
@@ -35,16 +38,17 @@ class PlainLoader:
     def load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
         load_id = str(time.time_ns() / 1e9)
         with self._warehouse.session() as session, session.transaction():
-            connection = session._cursor
             for table, table_rows in rows.items():
-                connection.register("came", table.rows_to_arrow(table_rows))  # type: ignore[attr-defined]
+                file = self._work_dir / f"{table.name}.csv"
+                write_rows(file, table, table_rows)
+                session.execute(f"CREATE OR REPLACE TEMP TABLE came AS FROM {DATASET}.{table.name} LIMIT 0")
+                session.execute(copying("came", file))
                 for key in (table.key, table.replaced_by):
                     if key:
                         same = " AND ".join(f"d.{name} = s.{name}" for name in key)
                         goes = f"EXISTS (SELECT 1 FROM came AS s WHERE {same})"
                         session.execute(f"DELETE FROM {DATASET}.{table.name} AS d WHERE {goes}")
-                session.execute(f"INSERT INTO {DATASET}.{table.name} BY NAME SELECT * FROM came")
-                connection.unregister("came")  # type: ignore[attr-defined]
+                session.execute(f"INSERT INTO {DATASET}.{table.name} BY NAME FROM came")
             written = json.dumps({"sources": {SOURCE: copy.deepcopy(state)}})
             session.execute(
                 f"INSERT INTO {DATASET}._dlt_pipeline_state BY NAME SELECT 1 AS version, 4 AS engine_version, "
