@@ -28,10 +28,10 @@ from sandbox.changes.picking import ImpossibleError
 from sandbox.changes.randomly import CHANGES
 from sandbox.faults import Fault
 from tests.model.demands import DOCUMENTS, Fate, Tables, demanded, touched_though_left_out, without_times
-from tests.model.office import Killed, Office, file_with_tables
+from tests.model.office import Killed, Office
 from tests.model.places import PLACES
 from tests.model.plain_loading import without_dlt
-from tests.pipelines.company import DAY, HOUR, WEEK, make_sandbox
+from tests.pipelines.company import DAY, HOUR, WEEK, file_with_tables, make_sandbox
 from tests.pipelines.truth import KEYS, differences, expected, held
 
 Outcome = Literal["succeeded", "failed", "killed"]

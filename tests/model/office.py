@@ -1,7 +1,5 @@
 """An installation at work against a sandbox, in this process, with the sandbox's time as its own."""
 
-import functools
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from pipelines.exclusions import publish
 from pipelines.landing import Landing
 from pipelines.lists import ListsReport, ListsSync
 from pipelines.pacing import Pacer
-from pipelines.warehouse import DuckDBWarehouse
 from resources.connections import Connection
 from resources.credential import Credential
 from resources.installation import Installation
@@ -34,16 +31,6 @@ ENOUGH = Share(100_000, 3600.0)
 """Every contact and payment is read again in each sync."""
 
 A_REQUEST_TAKES = 0.01
-
-
-@functools.cache
-def file_with_tables() -> bytes:
-    """A DuckDB file in which there was another company before: making tables takes longer than a sync."""
-    with tempfile.TemporaryDirectory() as folder:
-        warehouse = DuckDBWarehouse(Path(folder, "receivables.duckdb"))
-        with Landing.opened(warehouse, 1, Path(folder, "dlt")):
-            pass
-        return warehouse.path.read_bytes()
 
 
 class Killed(BaseException):

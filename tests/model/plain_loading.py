@@ -17,7 +17,7 @@ from pipelines.records import Row
 from pipelines.row_files import write_rows
 from pipelines.tables import DATASET, Table
 from pipelines.warehouse import DuckDBWarehouse, Warehouse
-from tests.model.office import file_with_tables
+from tests.pipelines.company import file_with_tables
 
 
 class PlainLoader:

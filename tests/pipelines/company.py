@@ -1,5 +1,7 @@
 """A company in a sandbox, and a warehouse that it is synchronized into."""
 
+import functools
+import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +14,7 @@ from pipelines.exclusions import publish, published
 from pipelines.landing import Landing
 from pipelines.lists import ListsReport, ListsSync
 from pipelines.progress import Progress, Watch
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import DuckDBWarehouse, Warehouse
 from sandbox.clock import Clock
 from sandbox.core import Settings
 from sandbox.generator.books import make_worlds
@@ -31,6 +33,16 @@ def make_sandbox(
     """A sandbox of one company whose clock stands still until it is advanced; without a limit unless one is given."""
     worlds = make_worlds(Clock(start, frozen=frozen), customers=customers, invoices=invoices, companies=1, seed=seed)
     return SandboxServer(*worlds, settings=Settings(**{"control": True, "rate_limit": 0, "seed": seed, **settings}))
+
+
+@functools.cache
+def file_with_tables() -> bytes:
+    """A DuckDB file in which there was another company before: making the tables takes longer than a small sync."""
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = DuckDBWarehouse(Path(folder, "receivables.duckdb"))
+        with Landing.opened(warehouse, 1, Path(folder, "dlt")):
+            pass
+        return warehouse.path.read_bytes()
 
 
 @dataclass

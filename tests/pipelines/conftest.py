@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.warehouse import Warehouse, warehouse_at
-from tests.pipelines.company import Company, make_sandbox
+from tests.pipelines.company import Company, file_with_tables, make_sandbox
 from tests.postgres import postgres_server, postgres_url
 
 __all__ = ["postgres_server", "postgres_url"]
@@ -47,8 +47,13 @@ def make_company(tmp_path: Path) -> Iterator[MakeCompany]:
             customers: int = 12, invoices: int = 80, warehouse: Warehouse | None = None, **settings: Any
         ) -> Company:
             server = running.enter_context(make_sandbox(customers=customers, invoices=invoices, **settings))
-            chosen = warehouse or warehouse_at(f"duckdb:///{tmp_path / 'receivables.duckdb'}")
-            return Company(server, chosen, tmp_path / "dlt")
+            return Company(server, warehouse or warehouse_with_tables(), tmp_path / "dlt")
+
+        def warehouse_with_tables() -> Warehouse:
+            path = tmp_path / "receivables.duckdb"
+            if not path.exists():
+                path.write_bytes(file_with_tables())
+            return warehouse_at(f"duckdb:///{path}")
 
         yield make
 
