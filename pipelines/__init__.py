@@ -4,6 +4,8 @@ import os
 
 # A company's books are nobody's business, and a machine without internet must not wait for time-outs.
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+# Its errors are told by us: its own repeat what databases say, values included.
+os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 # Rows do not stay behind in the staging schema once they are merged.
 os.environ.setdefault("LOAD__TRUNCATE_STAGING_DATASET", "true")
 # Nor do the files of rows that were loaded.

@@ -135,8 +135,7 @@ class Landing:
             forget_packages(session, self.company_id)
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
-        self._before_write()
-        self._dlt().load(rows, state)
+        self._dlt().load(rows, state, self._before_write)
 
     def _dlt(self) -> "Loader":
         if self._loader is None:

@@ -4,7 +4,7 @@ Imported where there is something to load, for the reason that `committed` gives
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pipelines.errors import WarehouseUnusable
 from pipelines.records import Row
 from pipelines.source import pennylane
 from pipelines.tables import DATASET, Table
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, what_went_wrong
 
 
 class Loader:
@@ -40,12 +40,16 @@ class Loader:
         """The source's state, as the warehouse has it."""
         return copy.deepcopy(dict(self._pipeline.state.get("sources", {}).get(SOURCE, {})))
 
-    def load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
-        """Merge the rows and commit the state, in one package."""
+    def load(self, rows: Mapping[Table, list[Row]], state: State, before_write: Callable[[], None]) -> None:
+        """Merge the rows and commit the state, in one package.
+
+        `before_write` may raise to prevent it: it is called when the warehouse is open, which may have taken its time.
+        """
         with _dlt_errors():
             self._pipeline.extract(pennylane(rows, state, self._folder))
             self._pipeline.normalize()
             with self._warehouse.session():
+                before_write()
                 destination = self._warehouse.destination(self._company_id)
                 self._pipeline.load(destination, raise_on_failed_jobs=True)
 
@@ -56,20 +60,19 @@ def _dlt_errors() -> Iterator[None]:
         yield
     except PipelineStepFailed as failure:
         raise WarehouseUnusable(
-            f"Loading into the warehouse failed (dlt, {failure.step}): {_root_cause(failure)}. Nothing is lost: the "
-            "cursors have not moved, and the next sync repeats what is missing."
-        ) from failure
+            f"Loading into the warehouse failed (dlt, {failure.step}): {what_went_wrong(_root_cause(failure))}. "
+            "Nothing is lost: the cursors have not moved, and the next sync repeats what is missing."
+        ) from None
     except OSError as failure:
         raise WarehouseUnusable(
             f"Loading into the warehouse failed: {failure.filename or 'a file'} cannot be used "
             f"({failure.strerror or type(failure).__name__}). Check PENNYLANE_SYNC_HOME, the rights on it and the room "
             "on its disk. Nothing is lost: the cursors have not moved, and the next sync repeats what is missing."
-        ) from failure
+        ) from None
 
 
-def _root_cause(error: BaseException) -> str:
-    """The first line of what the database said, which dlt's exceptions wrap several times over."""
+def _root_cause(error: BaseException) -> BaseException:
+    """What the database said, which dlt's exceptions wrap several times over."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return error

@@ -123,7 +123,7 @@ class Session:
             self._cursor.execute(sql.replace("%s", self._dialect.placeholder), list(parameters))
         except (duckdb.Error, psycopg2.Error) as error:
             raise WarehouseUnusable(
-                f"The warehouse refused: {_first_line(error)}. Nothing is lost; the next sync goes on from here."
+                f"The warehouse refused: {what_went_wrong(error)}. Nothing is lost; the next sync goes on from here."
             ) from None
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -293,9 +293,9 @@ class DuckDBWarehouse(Warehouse):
                 self.path.unlink(
                     missing_ok=True
                 )  # half a header, where the disk is full: no later attempt could read it
-            raise self._unusable(_first_line(error)) from None
+            raise self._unusable(what_went_wrong(error)) from None
         except duckdb.Error as error:
-            raise self._unusable(_first_line(error)) from None
+            raise self._unusable(what_went_wrong(error)) from None
 
     def _unusable(self, why: str) -> WarehouseUnusable:
         return WarehouseUnusable(
@@ -350,7 +350,7 @@ class PostgresWarehouse(Warehouse):
         try:
             connection = psycopg2.connect(self._url)
         except psycopg2.Error as error:
-            raise WarehouseUnusable(f"Postgres cannot be reached: {_first_line(error)}") from None
+            raise WarehouseUnusable(f"Postgres cannot be reached: {what_went_wrong(error)}") from None
         connection.autocommit = True
         try:
             yield connection
@@ -388,5 +388,9 @@ def _holder(message: str) -> str:
     return f"{os.path.basename(found[1])}, process {found[2]}"  # noqa: PTH119 - a name in a message, not a path
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def what_went_wrong(error: BaseException) -> str:
+    """The first line of what a database said, unless it may repeat a value: that may be somebody's name."""
+    if isinstance(error, duckdb.DataError | psycopg2.DataError):
+        return f"a value does not fit the type that a column has now ({type(error).__name__})"
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -5,7 +5,7 @@ import copy
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -35,9 +35,10 @@ class PlainLoader:
         with self._warehouse.session() as session:
             return committed(session, self._company_id) or {}
 
-    def load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
+    def load(self, rows: Mapping[Table, list[Row]], state: State, before_write: Callable[[], None]) -> None:
         load_id = str(time.time_ns() / 1e9)
         with self._warehouse.session() as session, session.transaction():
+            before_write()
             for table, table_rows in rows.items():
                 file = self._work_dir / f"{table.name}.csv"
                 write_rows(file, table, table_rows)

@@ -13,7 +13,7 @@ from pipelines.exclusions import publish
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
 from pipelines.loading import Loader
-from pipelines.warehouse import Session, Warehouse
+from pipelines.warehouse import DuckDBWarehouse, Session
 from sandbox.changes import customers, invoices
 from tests.pipelines.company import NOW, Company
 
@@ -136,12 +136,19 @@ def test_each_write_of_a_sync_asks_first_in_its_own_session(company: Company, wr
     assert [one for one in writes if one.startswith("UNASKED")] == []
 
 
-def test_a_load_asks_once_more_since_its_files_take_time_to_make(warehouse: Warehouse, tmp_path: Path) -> None:
-    with (
-        pytest.raises(Lost),
-        Landing.opened(warehouse, 1, tmp_path / "dlt", (lease := Lease(5)).check) as landing,
-    ):
+def test_a_load_asks_once_more_when_the_file_is_open_since_that_may_take_time(
+    warehouse: DuckDBWarehouse, tmp_path: Path
+) -> None:
+    lease, opened = Lease(5), list[bool]()
+
+    def check() -> None:
+        opened.append(warehouse._connection is not None)
+        lease.check()
+
+    with pytest.raises(Lost), Landing.opened(warehouse, 1, tmp_path / "dlt", check) as landing:
         lease.checks = 1
         publish(landing, {7: NOW}, lambda: NOW)
+    assert len(opened) >= 2
+    assert all(opened)
     with warehouse.session() as session:
         assert session.rows("SELECT * FROM receivables.excluded_accounts") == []

@@ -1,5 +1,6 @@
 """What a database says reaches people as one line."""
 
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,3 +57,22 @@ def test_what_dlt_notes_of_its_packages_does_not_pile_up(make_company: MakeCompa
         for table in ("_dlt_loads", "_dlt_pipeline_state"):
             assert session.value(f"SELECT count(*) FROM receivables.{table}") <= 5
     assert company.differences() == []
+
+
+def test_a_value_that_does_not_fit_is_not_repeated_in_the_error(
+    make_company: MakeCompany, any_warehouse: Warehouse, capfd: pytest.CaptureFixture[str]
+) -> None:
+    company = make_company(warehouse=any_warehouse)
+    company.sync()
+    with any_warehouse.session() as session:
+        session.execute("DROP VIEW receivables.aged_balance")
+        session.execute("DROP VIEW receivables.account_balances")
+        session.execute("DROP VIEW receivables.open_invoices")
+        session.execute("ALTER TABLE receivables.accounts DROP COLUMN name")
+        session.execute("ALTER TABLE receivables.accounts ADD COLUMN name INTEGER")
+    customers.create_customer(company.world, name="Jean Confidentiel")
+    with pytest.raises(WarehouseUnusable) as failure:
+        company.sync()
+    told = "".join(traceback.format_exception(failure.value)) + "".join(capfd.readouterr())
+    assert "Loading into the warehouse failed" in told
+    assert "Confidentiel" not in told
