@@ -12,7 +12,7 @@ test: .venv/installed-dev lint
 	$(BIN)/pytest -n 3 --dist worksteal -m "not long"
 
 test-long: .venv/installed-dev
-	$(BIN)/pytest -m long -s
+	$(BIN)/pytest tests/long -n 2 --dist worksteal -m long
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -6,6 +6,18 @@ from tests.pipelines.conftest import make_company
 __all__ = ["make_company"]
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands over what it counted."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tried"] = dict(tried)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """What one of the workers counted; one that crashed has nothing to tell."""
+    tried.update(getattr(node, "workeroutput", {}).get("tried", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if tried:
         terminalreporter.section("what was tried")
