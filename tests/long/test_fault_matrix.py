@@ -4,7 +4,7 @@ import pytest
 
 from tests.long.tried import tried
 from tests.pipelines.conftest import MakeCompany
-from tests.pipelines.disturbing import ADDRESSES, LASTING, PASSING, Unhurried, disturb, sync_that_fails
+from tests.pipelines.disturbing import ADDRESSES, LASTING, PASSING, TIMEOUT, Unhurried, disturb, sync_that_fails
 from tests.pipelines.test_faults import let_things_happen
 
 ENOUGH = 1000
@@ -16,7 +16,7 @@ ENOUGH = 1000
 def test_a_fault_that_stays_is_told_and_the_next_sync_is_whole(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, address: str, kind: str
 ) -> None:
-    monkeypatch.setattr("pipelines.client._TIMEOUT", (5, 0.3))
+    monkeypatch.setattr("pipelines.client._TIMEOUT", TIMEOUT)
     company = make_company(4, 25)
     for sync in ("first", "hourly"):
         sync_that_fails(company, address, kind)
@@ -34,7 +34,7 @@ def test_a_fault_that_stays_is_told_and_the_next_sync_is_whole(
 def test_a_fault_that_passes_is_overcome_wherever_it_strikes(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, kind: str, skip: int
 ) -> None:
-    monkeypatch.setattr("pipelines.client._TIMEOUT", (5, 0.3))
+    monkeypatch.setattr("pipelines.client._TIMEOUT", TIMEOUT)
     company = make_company(8, 250)
     for sync in ("first", "hourly"):
         faults = [disturb(company, path, times=3, skip=skip, **PASSING[kind]) for path in ADDRESSES.values()]

@@ -22,6 +22,7 @@ from tests.pipelines.disturbing import (
     ADDRESSES,
     LASTING,
     PASSING,
+    TIMEOUT,
     Unhurried,
     disturb,
     sync_that_fails,
@@ -35,7 +36,7 @@ ENOUGH = 1000
 
 @pytest.fixture
 def company(make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch) -> Company:
-    monkeypatch.setattr("pipelines.client._TIMEOUT", (5, 0.3))
+    monkeypatch.setattr("pipelines.client._TIMEOUT", TIMEOUT)
     return make_company(4, 25)
 
 
