@@ -288,7 +288,7 @@ class DetailsSync:
         if not collected:
             return
         rows: dict[Table, dict[Key, Row]] = {}
-        parents: dict[Table, list[int]] = {}
+        parents: dict[Table, set[int]] = {}
         unreadable: dict[Table, dict[Key, str]] = {}
         for details in collected:
             self._note_unreadable(details)
@@ -299,12 +299,14 @@ class DetailsSync:
         for details in collected:
             table = _TABLES[details.due.what]
             rows.setdefault(table, {}).update((table.key_of(row), row) for row in details.rows)
-            parents.setdefault(table, []).append(details.due.parent_id)
+            parents.setdefault(table, set()).add(details.due.parent_id)
             unreadable.setdefault(table, {}).update(details.unreadable)
         with self._landing.warehouse.session() as session:
             kept: dict[int, list[Row]] = {}
             for table, keys in unreadable.items():
                 for row in rows_with(session, self._landing.company_id, table, keys):
+                    if row[table.parent_column] not in parents[table]:
+                        continue  # it came from another account, whose contacts would all be replaced by this one
                     rows[table][table.key_of(row)] = row
                     if table is PAYMENTS:
                         kept.setdefault(row[table.parent_column], []).append(row)
@@ -322,11 +324,11 @@ class DetailsSync:
                 session.execute(
                     f"UPDATE {DATASET}.{parent.name} SET {mark} = %s "
                     f"WHERE company_id = {self._landing.company_id} "
-                    f"AND {parent.id_column} IN ({id_list(set(ids) - asked_again if table is PAYMENTS else ids)})",
+                    f"AND {parent.id_column} IN ({id_list(ids - asked_again if table is PAYMENTS else ids)})",
                     min(details.read_at for details in collected),
                 )
-        self._report.contacts_of += len(parents.get(CONTACTS, []))
-        self._report.payments_of += len(parents.get(PAYMENTS, []))
+        self._report.contacts_of += len(parents.get(CONTACTS, ()))
+        self._report.payments_of += len(parents.get(PAYMENTS, ()))
 
     def _note_unreadable(self, details: _Details) -> None:
         """What cannot be read takes the place of what could not be read the time before."""

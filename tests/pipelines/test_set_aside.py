@@ -78,6 +78,22 @@ def test_a_contact_that_cannot_be_read_is_tried_again_with_each_sync_until_it_ca
     assert aside(company) == []
 
 
+def test_a_contact_that_moved_and_cannot_be_read_costs_its_old_account_no_other_contact(company: Company) -> None:
+    old, new = company.world.customers.at(0), company.world.customers.at(1)
+    for _ in range(2):
+        customers.create_contact(company.world, customer_id=old.id)
+    company.sync()
+    *stayed, moved = old.contacts
+    old.contacts, new.contacts = tuple(stayed), (*new.contacts, moved)
+    customers.update_customer(company.world, id=new.id)
+    disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"}, only_ids=[moved.id])
+    company.sync(after=60)
+    assert {str(moved.id) in line for line in company.differences()} == {True}
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+
+
 def test_what_was_set_aside_of_an_account_that_is_gone_or_left_out_is_forgotten(company: Company) -> None:
     first, second = [one for one in company.world.customers if one.contacts][:2]
     disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"})
