@@ -137,23 +137,26 @@ class _Failures:
 
     def __init__(self) -> None:
         self._in_a_row: Counter[str] = Counter()
-        self._readable: set[str] = set()
+        self._readable: dict[str, datetime] = {}
         self._last: dict[str, _Failure] = {}
 
-    def note(self, details: _Details, *, known: bool) -> None:
-        """Raises the failure that is one too many in a row; not of those that are `known` from earlier runs."""
+    def note(self, details: _Details, *, known: bool) -> _Failure | None:
+        """The failure that is one too many in a row, if this is it; those `known` from earlier runs do not count.
+
+        Nor do those that were asked for before another of their kind that could be read: they are slower to fail.
+        """
         failure = details.failure
         if failure is None:
-            self._readable |= details.lists
             for one in details.lists:
                 self._in_a_row[one] = 0
-            return
+                self._readable[one] = max(details.read_at, self._readable.get(one, details.read_at))
+            return None
         if known:
-            return
+            return None
         self._last[failure.list] = failure
-        self._in_a_row[failure.list] += 1
-        if self._in_a_row[failure.list] >= _IN_A_ROW:
-            raise failure.error
+        if details.read_at >= self._readable.get(failure.list, details.read_at):
+            self._in_a_row[failure.list] += 1
+        return failure if self._in_a_row[failure.list] >= _IN_A_ROW else None
 
     def conclude(self) -> None:
         """Raises a failure where no list of its kind could be read."""
@@ -275,13 +278,15 @@ class DetailsSync:
         with prefetched(completed(self._executor, self._fetch, dues, _AHEAD), _AHEAD) as results:
             for details in results:
                 collected.append(details)
-                self._failures.note(details, known=known)
+                trouble = self._failures.note(details, known=known)
                 self._done[step] += details.due.requests
                 self._watch(Progress(step, self._done[step], max(total, self._done[step])))
-                if len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
+                if trouble or len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
                     self._land(collected, again=again)
                     collected = []
                     since = time.monotonic()
+                if trouble:  # landed, so that the next run goes on after these
+                    raise trouble.error
         self._land(collected, again=again)
 
     def _land(self, collected: list[_Details], *, again: bool) -> None:

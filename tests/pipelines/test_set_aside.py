@@ -147,6 +147,20 @@ def test_a_list_that_fails_for_every_account_is_an_error_and_no_matter_of_single
     assert aside(company) == []
 
 
+def test_many_lists_that_fail_one_after_the_other_hold_up_the_others_for_one_sync_only(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(14, 5)
+    failing = {company.world.customers.at(number).id for number in range(12)}
+    disturb(company, f"/({'|'.join(map(str, failing))})/contacts$", kind="status", status=500)
+    with pytest.raises(PennylaneUnreachable, match="status 500"):
+        company.sync()
+    assert len(aside(company)) >= 10
+    assert company.sync(after=60, rotation=100).details.pending.contacts == 12
+    assert {one.parent_id for one in aside(company)} == failing
+    assert {line.split(" (")[0] for line in company.differences()} == {"contacts: missing"}
+
+
 def test_a_cursor_that_is_refused_in_the_middle_of_a_list_begins_it_anew(company: Company) -> None:
     account = company.world.customers.at(0).id
     for _ in range(130):
