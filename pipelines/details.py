@@ -22,7 +22,7 @@ from itertools import takewhile
 from typing import Any
 
 from pipelines.changes import fetch
-from pipelines.client import WORKERS, Pennylane
+from pipelines.client import ATTEMPTS, WORKERS, Pennylane
 from pipelines.committed import State
 from pipelines.due import Due, Pending, What, due_of, never_read, pending, requests_to_read, rotation
 from pipelines.errors import BrokenAnswer, NotListed, PennylaneRefused, PennylaneUnreachable
@@ -46,8 +46,8 @@ _ROUND = 5000
 _IN_A_ROW = 10
 """So many lists of one kind that cannot be read, one after the other, are no coincidence."""
 
-_MOST_TRIED_AGAIN = 500
-"""Of what earlier runs set aside; of more than that a choice by chance, so that each has its turn."""
+_LEAST_TRIED_AGAIN = 10
+"""Of the lists that earlier runs set aside, even if nothing is left of the share."""
 
 _ONES_OWN_TROUBLE = (PennylaneRefused, BrokenAnswer, PennylaneUnreachable)
 """What a single list may come to, while all others can be read: a server fails over one record, a cursor leads on and
@@ -209,7 +209,7 @@ class DetailsSync:
                 self._read_unread("details", started, listed_until)  # what reading again has found to be outdated
                 self._read_unread("history", started, within=allowance)
                 if self._from_earlier:
-                    self._try_what_was_set_aside(started)
+                    self._try_what_was_set_aside(started, allowance)
                     self._read_unread("details", started, listed_until)
             except BaseException:
                 self._pennylane.stop()
@@ -256,21 +256,29 @@ class DetailsSync:
         later = self._from_earlier | self._failed
         return [due for due in dues if (_TABLES[due.what], due.parent_id) not in later]
 
-    def _try_what_was_set_aside(self, started: datetime) -> None:
+    def _try_what_was_set_aside(self, started: datetime, allowance: _Allowance) -> None:
         """By earlier runs; last, since it may be slow to fail. What is none of ours any more is forgotten."""
-        earlier, self._from_earlier = self._from_earlier, set()
         dues: list[Due] = []
         with self._landing.warehouse.session() as session:
             for what, table in _TABLES.items():
-                ids = [parent for of, parent in earlier if of is table]
+                ids = [parent for of, parent in self._from_earlier if of is table]
                 dues += due_of(session, self._landing.company_id, started, what, ids)
-        for table, parent in earlier - {(_TABLES[due.what], due.parent_id) for due in dues}:
+        ours = {(_TABLES[due.what], due.parent_id) for due in dues}
+        for table, parent in self._from_earlier - ours:
             del self._set_aside[table][parent]
-        if len(dues) > _MOST_TRIED_AGAIN:
-            dues = random.sample(dues, _MOST_TRIED_AGAIN)
+        self._from_earlier = ours
+        random.shuffle(dues)  # where they are more than a run may try, each has its turn
         total = self._done["rotation"] + sum(due.requests for due in dues)
-        self._read("rotation", dues, total, again=True, known=True)
+        self._read("rotation", self._tried(dues, allowance), total, again=True, known=True)
         self._landing.land({}, self._state())
+
+    def _tried(self, dues: Iterable[Due], allowance: _Allowance) -> Iterator[Due]:
+        """As many as are left of the share, at what they cost if they fail again; the others wait for the next run."""
+        for number, due in enumerate(dues):
+            if not allowance.take(due.requests * ATTEMPTS) and number >= _LEAST_TRIED_AGAIN:
+                return
+            self._from_earlier.remove((_TABLES[due.what], due.parent_id))
+            yield due
 
     def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool, known: bool = False) -> None:
         collected: list[_Details] = []
