@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.errors import (
+    AskedForSilence,
     AuthorizationFailed,
     BrokenAnswer,
     MissingScope,
@@ -188,7 +189,7 @@ class Pennylane:
         if status in _RETRIED:
             after = _seconds(response.headers.get("retry-after"), default=1.0 if status == 429 else 0.0)
             if after > _LONGEST_WAIT:
-                raise PennylaneUnreachable(
+                raise AskedForSilence(
                     f"Pennylane{self._company} asks to be left alone for {after / 60:,.0f} minutes (status {status}). "
                     "Nothing is lost; the next sync goes on from here."
                 )

@@ -25,7 +25,7 @@ from pipelines.changes import fetch
 from pipelines.client import ATTEMPTS, WORKERS, Pennylane
 from pipelines.committed import State
 from pipelines.due import Due, Pending, What, due_of, never_read, pending, requests_to_read, rotation
-from pipelines.errors import BrokenAnswer, NotListed, PennylaneRefused, PennylaneUnreachable
+from pipelines.errors import AskedForSilence, BrokenAnswer, NotListed, PennylaneRefused, PennylaneUnreachable
 from pipelines.exclusions import published
 from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
@@ -370,6 +370,8 @@ class DetailsSync:
         for name, path, table, filled in self._lists(due):
             try:
                 records += [(table, record, filled) for record in self._all(path)]
+            except AskedForSilence:
+                raise
             except _ONES_OWN_TROUBLE as error:
                 return _Details(due, read_at, [], {}, _Failure(name, error))
         return self._read_records(due, read_at, records)

@@ -174,6 +174,13 @@ def test_what_was_set_aside_costs_little_beyond_the_share_and_what_is_not_tried_
     assert len({one.parent_id for one in aside(company)}) == 4
 
 
+def test_where_pennylane_asks_to_be_left_alone_no_list_is_set_aside_for_it_and_the_sync_ends(company: Company) -> None:
+    disturb(company, "/payments$", kind="plain", status=503, headers={"retry-after": "7200"})
+    with pytest.raises(PennylaneUnreachable, match=f"company {company.id}.* left alone for 120 minutes"):
+        company.sync()
+    assert aside(company) == []
+
+
 def test_a_cursor_that_is_refused_in_the_middle_of_a_list_begins_it_anew(company: Company) -> None:
     account = company.world.customers.at(0).id
     for _ in range(130):
