@@ -92,13 +92,17 @@ def test_a_contact_that_moved_and_cannot_be_read_costs_its_old_account_no_other_
 
 
 def test_what_was_set_aside_of_an_account_that_is_gone_or_left_out_is_forgotten(company: Company) -> None:
-    first, second = [one for one in company.world.customers if one.contacts][:2]
+    first, second, third, fourth = [one for one in company.world.customers if one.contacts][:4]
     disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"})
+    never = [third.id, fourth.id, *(one.id for one in company.world.invoices if one.customer_id == third.id)]
+    disturb(company, "v2/customer(s|_invoices)$", kind="changed", item={"created_at": "yesterday"}, only_ids=never)
     company.sync()
     assert {one.parent_id for one in aside(company)} > {first.id, second.id}
+    assert {one.id for one in aside(company)} > {*never}
     undisturbed(company)
-    customers.delete_customer(company.world, id=first.id)
-    company.excluded = {second.id}
+    for gone in (first, fourth):
+        customers.delete_customer(company.world, id=gone.id)
+    company.excluded = {second.id, third.id, fourth.id}
     company.sync(after=60)
     assert aside(company) == []
 
