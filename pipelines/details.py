@@ -34,7 +34,7 @@ from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.receipts import invoices_outdated_by, rows_with
 from pipelines.records import Record, Row, UnreadableRecord, to_row
-from pipelines.set_aside import NAMELESS, UNREADABLE_DETAILS, said, set_aside
+from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS, said, set_aside
 from pipelines.tables import ACCOUNTS, BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, PAYMENT, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
@@ -397,11 +397,14 @@ class DetailsSync:
         if not invoices:
             return
         reader = Reader(self._landing.company_id, published(self._landing), self._clock)
+        reader.restore(self._landing.state.get(UNREADABLE, {}))
+        already_told = reader.told()
         # By their ids alone: they are ours, and filters that leave accounts out may lose those without one.
         for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, invoices, excluded=frozenset()):
             self._landing.land({INVOICES: rows})
+        self._landing.land({}, {**self._landing.state, UNREADABLE: reader.to_state()})
         self._refreshed |= set(invoices)
-        self._report.unreadable += reader.told()
+        self._report.unreadable += [one for one in reader.told() if one not in already_told]
 
     def _lists(self, due: Due) -> Iterator[tuple[str, str, Table, Row]]:
         """What has to be asked for: the list's name and path, the table it fills, and what its records do not say."""

@@ -7,7 +7,7 @@ import pytest
 from pipelines.committed import committed
 from pipelines.errors import PennylaneUnreachable
 from pipelines.set_aside import SetAside, said, set_aside
-from sandbox.changes import customers, invoices
+from sandbox.changes import customers, invoices, receipts
 from sandbox.cursors import ListPosition, write_list_cursor
 from sandbox.faults import Fault
 from tests.pipelines.company import Company
@@ -105,6 +105,20 @@ def test_what_was_set_aside_of_an_account_that_is_gone_or_left_out_is_forgotten(
     company.excluded = {second.id, third.id, fourth.id}
     company.sync(after=60)
     assert aside(company) == []
+
+
+def test_an_invoice_that_cannot_be_read_after_its_payments_changed_without_an_event_is_shown_as_set_aside(
+    company: Company,
+) -> None:
+    payment = receipts.create_payment(company.world)
+    company.sync()
+    receipts.update_payment_status(company.world, id=payment["id"])
+    invoice = payment["invoice_id"]
+    disturb(company, "/customer_invoices$", kind="changed", item={"created_at": "yesterday"}, only_ids=[invoice])
+    synced = company.sync(after=60, rotation=1000)
+    (kept,) = aside(company)
+    assert (kept.table, kept.id) == ("invoices", invoice)
+    assert synced.lists.unreadable + synced.details.unreadable == [said(kept)]
 
 
 @pytest.mark.parametrize("kind", ["500", "400", "no list", "has_more never ends", "has_more is missing"])
