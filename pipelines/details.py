@@ -35,7 +35,7 @@ from pipelines.progress import Clock, Progress, Watch
 from pipelines.receipts import invoices_outdated_by, rows_with
 from pipelines.records import Record, Row, UnreadableRecord, to_row
 from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS, said, set_aside
-from pipelines.tables import ACCOUNTS, BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, PAYMENT, PAYMENTS, Table
+from pipelines.tables import BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, MARKS, PAYMENT, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
 _PAGE = 100
@@ -56,7 +56,6 @@ on..."""
 Key = tuple[Any, ...]
 
 _TABLES: dict[What, Table] = {"contacts": CONTACTS, "payments": PAYMENTS}
-_MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
 
 
 @dataclass(frozen=True)
@@ -333,7 +332,7 @@ class DetailsSync:
         self._landing.land(landed, self._state(), replaced=parents)
         with self._landing.writing() as session, session.transaction():
             for table, ids in parents.items():
-                parent, mark = _MARKS[table]
+                parent, mark = MARKS[table]
                 session.execute(
                     f"UPDATE {DATASET}.{parent.name} SET {mark} = %s "
                     f"WHERE company_id = {self._landing.company_id} "
