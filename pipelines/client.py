@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.errors import (
+    AskedForSilence,
     AuthorizationFailed,
     BrokenAnswer,
     MissingScope,
@@ -28,8 +29,10 @@ API = "/api/external/v2"
 WORKERS = 32
 """Requests in flight at the most: enough for the limit of 5 a second at 6 seconds of latency, or for four times it."""
 
+ATTEMPTS = 8
+"""How often a request is made that gets no usable answer."""
+
 _TIMEOUT = (10, 60)  # seconds to connect, to wait for an answer
-_ATTEMPTS = 8
 _LONGEST_WAIT = 600.0
 """Seconds that we let ourselves be told to wait; longer than that is for the next sync."""
 _RETRIED = frozenset({429, 500, 502, 503, 504})
@@ -128,7 +131,7 @@ class Pennylane:
         """
         retrying = Retrying(
             retry=retry_if_exception_type(_Again),
-            stop=stop_after_attempt(_ATTEMPTS),
+            stop=stop_after_attempt(ATTEMPTS),
             wait=self._wait,
             sleep=self._sleep,
             reraise=True,
@@ -137,7 +140,7 @@ class Pennylane:
             return retrying(self._attempt, path, params)
         except _Again as failure:
             raise PennylaneUnreachable(
-                f"Pennylane{self._company} gave no usable answer to {path} in {_ATTEMPTS} attempts: {failure}. "
+                f"Pennylane{self._company} gave no usable answer to {path} in {ATTEMPTS} attempts: {failure}. "
                 "Nothing is lost; the next sync goes on from here. If it persists, check the network and PENNYLANE_URL."
             ) from None
 
@@ -186,7 +189,7 @@ class Pennylane:
         if status in _RETRIED:
             after = _seconds(response.headers.get("retry-after"), default=1.0 if status == 429 else 0.0)
             if after > _LONGEST_WAIT:
-                raise PennylaneUnreachable(
+                raise AskedForSilence(
                     f"Pennylane{self._company} asks to be left alone for {after / 60:,.0f} minutes (status {status}). "
                     "Nothing is lost; the next sync goes on from here."
                 )

@@ -12,12 +12,11 @@ from pipelines.committed import forget_cursors, forget_schema
 from pipelines.errors import WarehouseUnusable
 from pipelines.tables import (
     ACCOUNTS,
-    CONTACTS,
     CREDIT_NOTES,
     DATASET,
     EXCLUDED_ACCOUNTS,
     INVOICES,
-    PAYMENTS,
+    MARKS,
     TABLES,
     Table,
 )
@@ -25,8 +24,7 @@ from pipelines.views import VIEWS
 from pipelines.warehouse import Session
 
 _READ_BY_LISTS = (ACCOUNTS, INVOICES, CREDIT_NOTES)
-_MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
-_FILLED_BY_DETAILS = {mark for _, mark in _MARKS.values()}
+_FILLED_BY_DETAILS = {mark for _, mark in MARKS.values()}
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,10 @@ def prepare(session: Session, damage: Damage) -> None:
         filled = columns - _FILLED_BY_DETAILS
         if table in _READ_BY_LISTS and filled:
             _unmark(session, damage, table, "synced_at")
-        elif table in _MARKS and filled:
-            _unmark(session, damage, *_MARKS[table])
-    for table in damage.tables & _MARKS.keys():
-        _unmark(session, damage, *_MARKS[table])
+        elif table in MARKS and filled:
+            _unmark(session, damage, *MARKS[table])
+    for table in damage.tables & MARKS.keys():
+        _unmark(session, damage, *MARKS[table])
     if damage.tables & {*_READ_BY_LISTS}:
         forget_cursors(session)
     forget_schema(session)

@@ -22,10 +22,10 @@ from itertools import takewhile
 from typing import Any
 
 from pipelines.changes import fetch
-from pipelines.client import WORKERS, Pennylane
+from pipelines.client import ATTEMPTS, WORKERS, Pennylane
 from pipelines.committed import State
 from pipelines.due import Due, Pending, What, due_of, never_read, pending, requests_to_read, rotation
-from pipelines.errors import BrokenAnswer, NotListed, PennylaneRefused, PennylaneUnreachable
+from pipelines.errors import AskedForSilence, BrokenAnswer, NotListed, PennylaneRefused, PennylaneUnreachable
 from pipelines.exclusions import published
 from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
@@ -34,8 +34,8 @@ from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.receipts import invoices_outdated_by, rows_with
 from pipelines.records import Record, Row, UnreadableRecord, to_row
-from pipelines.set_aside import NAMELESS, UNREADABLE_DETAILS, said, set_aside
-from pipelines.tables import ACCOUNTS, BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, PAYMENT, PAYMENTS, Table
+from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS, said, set_aside
+from pipelines.tables import BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, MARKS, PAYMENT, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
 _PAGE = 100
@@ -46,8 +46,8 @@ _ROUND = 5000
 _IN_A_ROW = 10
 """So many lists of one kind that cannot be read, one after the other, are no coincidence."""
 
-_MOST_TRIED_AGAIN = 500
-"""Of what earlier runs set aside; of more than that a choice by chance, so that each has its turn."""
+_LEAST_TRIED_AGAIN = 10
+"""Of the lists that earlier runs set aside, even if nothing is left of the share."""
 
 _ONES_OWN_TROUBLE = (PennylaneRefused, BrokenAnswer, PennylaneUnreachable)
 """What a single list may come to, while all others can be read: a server fails over one record, a cursor leads on and
@@ -56,7 +56,6 @@ on..."""
 Key = tuple[Any, ...]
 
 _TABLES: dict[What, Table] = {"contacts": CONTACTS, "payments": PAYMENTS}
-_MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
 
 
 @dataclass(frozen=True)
@@ -137,23 +136,26 @@ class _Failures:
 
     def __init__(self) -> None:
         self._in_a_row: Counter[str] = Counter()
-        self._readable: set[str] = set()
+        self._readable: dict[str, datetime] = {}
         self._last: dict[str, _Failure] = {}
 
-    def note(self, details: _Details, *, known: bool) -> None:
-        """Raises the failure that is one too many in a row; not of those that are `known` from earlier runs."""
+    def note(self, details: _Details, *, known: bool) -> _Failure | None:
+        """The failure that is one too many in a row, if this is it; those `known` from earlier runs do not count.
+
+        Nor do those that were asked for before another of their kind that could be read: they are slower to fail.
+        """
         failure = details.failure
         if failure is None:
-            self._readable |= details.lists
             for one in details.lists:
                 self._in_a_row[one] = 0
-            return
+                self._readable[one] = max(details.read_at, self._readable.get(one, details.read_at))
+            return None
         if known:
-            return
+            return None
         self._last[failure.list] = failure
-        self._in_a_row[failure.list] += 1
-        if self._in_a_row[failure.list] >= _IN_A_ROW:
-            raise failure.error
+        if details.read_at >= self._readable.get(failure.list, details.read_at):
+            self._in_a_row[failure.list] += 1
+        return failure if self._in_a_row[failure.list] >= _IN_A_ROW else None
 
     def conclude(self) -> None:
         """Raises a failure where no list of its kind could be read."""
@@ -206,7 +208,7 @@ class DetailsSync:
                 self._read_unread("details", started, listed_until)  # what reading again has found to be outdated
                 self._read_unread("history", started, within=allowance)
                 if self._from_earlier:
-                    self._try_what_was_set_aside(started)
+                    self._try_what_was_set_aside(started, allowance)
                     self._read_unread("details", started, listed_until)
             except BaseException:
                 self._pennylane.stop()
@@ -253,21 +255,29 @@ class DetailsSync:
         later = self._from_earlier | self._failed
         return [due for due in dues if (_TABLES[due.what], due.parent_id) not in later]
 
-    def _try_what_was_set_aside(self, started: datetime) -> None:
+    def _try_what_was_set_aside(self, started: datetime, allowance: _Allowance) -> None:
         """By earlier runs; last, since it may be slow to fail. What is none of ours any more is forgotten."""
-        earlier, self._from_earlier = self._from_earlier, set()
         dues: list[Due] = []
         with self._landing.warehouse.session() as session:
             for what, table in _TABLES.items():
-                ids = [parent for of, parent in earlier if of is table]
+                ids = [parent for of, parent in self._from_earlier if of is table]
                 dues += due_of(session, self._landing.company_id, started, what, ids)
-        for table, parent in earlier - {(_TABLES[due.what], due.parent_id) for due in dues}:
+        ours = {(_TABLES[due.what], due.parent_id) for due in dues}
+        for table, parent in self._from_earlier - ours:
             del self._set_aside[table][parent]
-        if len(dues) > _MOST_TRIED_AGAIN:
-            dues = random.sample(dues, _MOST_TRIED_AGAIN)
+        self._from_earlier = ours
+        random.shuffle(dues)  # where they are more than a run may try, each has its turn
         total = self._done["rotation"] + sum(due.requests for due in dues)
-        self._read("rotation", dues, total, again=True, known=True)
+        self._read("rotation", self._tried(dues, allowance), total, again=True, known=True)
         self._landing.land({}, self._state())
+
+    def _tried(self, dues: Iterable[Due], allowance: _Allowance) -> Iterator[Due]:
+        """As many as are left of the share, at what they cost if they fail again; the others wait for the next run."""
+        for number, due in enumerate(dues):
+            if not allowance.take(due.requests * ATTEMPTS) and number >= _LEAST_TRIED_AGAIN:
+                return
+            self._from_earlier.remove((_TABLES[due.what], due.parent_id))
+            yield due
 
     def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool, known: bool = False) -> None:
         collected: list[_Details] = []
@@ -275,20 +285,22 @@ class DetailsSync:
         with prefetched(completed(self._executor, self._fetch, dues, _AHEAD), _AHEAD) as results:
             for details in results:
                 collected.append(details)
-                self._failures.note(details, known=known)
+                trouble = self._failures.note(details, known=known)
                 self._done[step] += details.due.requests
                 self._watch(Progress(step, self._done[step], max(total, self._done[step])))
-                if len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
+                if trouble or len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
                     self._land(collected, again=again)
                     collected = []
                     since = time.monotonic()
+                if trouble:  # landed, so that the next run goes on after these
+                    raise trouble.error
         self._land(collected, again=again)
 
     def _land(self, collected: list[_Details], *, again: bool) -> None:
         if not collected:
             return
         rows: dict[Table, dict[Key, Row]] = {}
-        parents: dict[Table, list[int]] = {}
+        parents: dict[Table, set[int]] = {}
         unreadable: dict[Table, dict[Key, str]] = {}
         for details in collected:
             self._note_unreadable(details)
@@ -299,12 +311,14 @@ class DetailsSync:
         for details in collected:
             table = _TABLES[details.due.what]
             rows.setdefault(table, {}).update((table.key_of(row), row) for row in details.rows)
-            parents.setdefault(table, []).append(details.due.parent_id)
+            parents.setdefault(table, set()).add(details.due.parent_id)
             unreadable.setdefault(table, {}).update(details.unreadable)
         with self._landing.warehouse.session() as session:
             kept: dict[int, list[Row]] = {}
             for table, keys in unreadable.items():
                 for row in rows_with(session, self._landing.company_id, table, keys):
+                    if row[table.parent_column] not in parents[table]:
+                        continue  # it came from another account, whose contacts would all be replaced by this one
                     rows[table][table.key_of(row)] = row
                     if table is PAYMENTS:
                         kept.setdefault(row[table.parent_column], []).append(row)
@@ -318,15 +332,15 @@ class DetailsSync:
         self._landing.land(landed, self._state(), replaced=parents)
         with self._landing.writing() as session, session.transaction():
             for table, ids in parents.items():
-                parent, mark = _MARKS[table]
+                parent, mark = MARKS[table]
                 session.execute(
                     f"UPDATE {DATASET}.{parent.name} SET {mark} = %s "
                     f"WHERE company_id = {self._landing.company_id} "
-                    f"AND {parent.id_column} IN ({id_list(set(ids) - asked_again if table is PAYMENTS else ids)})",
+                    f"AND {parent.id_column} IN ({id_list(ids - asked_again if table is PAYMENTS else ids)})",
                     min(details.read_at for details in collected),
                 )
-        self._report.contacts_of += len(parents.get(CONTACTS, []))
-        self._report.payments_of += len(parents.get(PAYMENTS, []))
+        self._report.contacts_of += len(parents.get(CONTACTS, ()))
+        self._report.payments_of += len(parents.get(PAYMENTS, ()))
 
     def _note_unreadable(self, details: _Details) -> None:
         """What cannot be read takes the place of what could not be read the time before."""
@@ -355,6 +369,8 @@ class DetailsSync:
         for name, path, table, filled in self._lists(due):
             try:
                 records += [(table, record, filled) for record in self._all(path)]
+            except AskedForSilence:
+                raise
             except _ONES_OWN_TROUBLE as error:
                 return _Details(due, read_at, [], {}, _Failure(name, error))
         return self._read_records(due, read_at, records)
@@ -380,11 +396,14 @@ class DetailsSync:
         if not invoices:
             return
         reader = Reader(self._landing.company_id, published(self._landing), self._clock)
+        reader.restore(self._landing.state.get(UNREADABLE, {}))
+        already_told = reader.told()
         # By their ids alone: they are ours, and filters that leave accounts out may lose those without one.
         for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, invoices, excluded=frozenset()):
             self._landing.land({INVOICES: rows})
+        self._landing.land({}, {**self._landing.state, UNREADABLE: reader.to_state()})
         self._refreshed |= set(invoices)
-        self._report.unreadable += reader.told()
+        self._report.unreadable += [one for one in reader.told() if one not in already_told]
 
     def _lists(self, due: Due) -> Iterator[tuple[str, str, Table, Row]]:
         """What has to be asked for: the list's name and path, the table it fills, and what its records do not say."""

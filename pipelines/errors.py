@@ -24,6 +24,10 @@ class PennylaneUnreachable(PipelineError):
     """No usable answer after all retries; the next run goes on from here."""
 
 
+class AskedForSilence(PennylaneUnreachable):
+    """Pennylane asks to be left alone for longer than a run waits: nothing else is to be asked of it, either."""
+
+
 class PennylaneRefused(PipelineError):
     """An answer that no retry will change (400, 404, 422...)."""
 

@@ -102,9 +102,14 @@ class Reader:
         return found
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what an earlier run could not read."""
+        """Take over what an earlier run could not read, but for accounts that are left out since: nobody asks for them.
+
+        Their documents are asked for, and then found to be none of ours.
+        """
         for kind in KINDS:
-            self.unreadable |= {(kind.table, one): why for one, why in unreadable_of(state, kind.table).items()}
+            never_asked = self._excluded if kind is ACCOUNT else frozenset()
+            found = unreadable_of(state, kind.table)
+            self.unreadable |= {(kind.table, one): why for one, why in found.items() if one not in never_asked}
 
     def unreadable_ids(self, table: Table) -> set[int]:
         """Records that were there and could not be read: what we hold of them stays."""

@@ -224,7 +224,7 @@ def list_items(answer: Mapping[str, Any], path: str) -> list[Record]:
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value < END
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < END
 
 
 def more_follows(answer: Mapping[str, Any], path: str) -> bool:

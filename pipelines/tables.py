@@ -275,6 +275,9 @@ PAYMENTS = Table(
     replaced_by=("company_id", "invoice_id"),
 )  # fmt: skip
 
+MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
+"""Where it stands when an account's contacts, an invoice's payments were last read."""
+
 EXCLUDED_ACCOUNTS = Table(
     "excluded_accounts",
     "Accounts that are left out: never synchronized, or no more since excluded_at",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import BrokenAnswer
 from pipelines.kinds import ACCOUNT, Reader
-from pipelines.listing import Listing, Task
+from pipelines.listing import Listing, Task, with_ids
 from pipelines.prefetch import completed, prefetched
 from pipelines.ranges import ALL_IDS, END, Range, subtract
 from tests.pipelines.fakes import FakePennylane, Json, conditions
@@ -144,6 +144,12 @@ def test_a_long_listing_keeps_several_requests_under_way() -> None:
 def test_an_answer_that_is_not_what_was_asked_for_ends_the_listing(page: Json) -> None:
     with pytest.raises(BrokenAnswer, match="the next sync asks again"):
         list_all(FakePennylane(lambda *_: page), [ALL_IDS])
+
+
+def test_only_ids_that_a_listing_covers_and_a_column_holds_are_taken_for_ids() -> None:
+    ids = [0, 7, 2**63 - 2, -1, 2**63, "7", True, None]
+    found, without = with_ids({"items": [{"id": one} for one in ids]}, "/customers")
+    assert ([one["id"] for one in found], without) == ([0, 7, 2**63 - 2], 5)
 
 
 def test_reading_ahead_keeps_the_order_and_hands_on_errors() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pipelines.committed import committed
 from pipelines.errors import PennylaneUnreachable
 from pipelines.set_aside import SetAside, said, set_aside
-from sandbox.changes import customers, invoices
+from sandbox.changes import customers, invoices, receipts
 from sandbox.cursors import ListPosition, write_list_cursor
 from sandbox.faults import Fault
 from tests.pipelines.company import Company
@@ -78,16 +78,47 @@ def test_a_contact_that_cannot_be_read_is_tried_again_with_each_sync_until_it_ca
     assert aside(company) == []
 
 
+def test_a_contact_that_moved_and_cannot_be_read_costs_its_old_account_no_other_contact(company: Company) -> None:
+    old, new = company.world.customers.at(0), company.world.customers.at(1)
+    for _ in range(2):
+        customers.create_contact(company.world, customer_id=old.id)
+    company.sync()
+    *stayed, moved = old.contacts
+    old.contacts, new.contacts = tuple(stayed), (*new.contacts, moved)
+    customers.update_customer(company.world, id=new.id)
+    disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"}, only_ids=[moved.id])
+    company.sync(after=60)
+    assert {str(moved.id) in line for line in company.differences()} == {True}
+
+
 def test_what_was_set_aside_of_an_account_that_is_gone_or_left_out_is_forgotten(company: Company) -> None:
-    first, second = [one for one in company.world.customers if one.contacts][:2]
+    first, second, third, fourth = [one for one in company.world.customers if one.contacts][:4]
     disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"})
+    never = [third.id, fourth.id, *(one.id for one in company.world.invoices if one.customer_id == third.id)]
+    disturb(company, "v2/customer(s|_invoices)$", kind="changed", item={"created_at": "yesterday"}, only_ids=never)
     company.sync()
     assert {one.parent_id for one in aside(company)} > {first.id, second.id}
+    assert {one.id for one in aside(company)} > {*never}
     undisturbed(company)
-    customers.delete_customer(company.world, id=first.id)
-    company.excluded = {second.id}
+    for gone in (first, fourth):
+        customers.delete_customer(company.world, id=gone.id)
+    company.excluded = {second.id, third.id, fourth.id}
     company.sync(after=60)
     assert aside(company) == []
+
+
+def test_an_invoice_that_cannot_be_read_after_its_payments_changed_without_an_event_is_shown_as_set_aside(
+    company: Company,
+) -> None:
+    payment = receipts.create_payment(company.world)
+    company.sync()
+    receipts.update_payment_status(company.world, id=payment["id"])
+    invoice = payment["invoice_id"]
+    disturb(company, "/customer_invoices$", kind="changed", item={"created_at": "yesterday"}, only_ids=[invoice])
+    synced = company.sync(after=60, rotation=1000)
+    (kept,) = aside(company)
+    assert (kept.table, kept.id) == ("invoices", invoice)
+    assert synced.lists.unreadable + synced.details.unreadable == [said(kept)]
 
 
 @pytest.mark.parametrize("kind", ["500", "400", "no list", "has_more never ends", "has_more is missing"])
@@ -128,6 +159,43 @@ def test_a_list_that_fails_for_every_account_is_an_error_and_no_matter_of_single
     undisturbed(company)
     company.sync(after=60)
     assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_many_lists_that_fail_one_after_the_other_hold_up_the_others_for_one_sync_only(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(14, 5)
+    failing = {company.world.customers.at(number).id for number in range(12)}
+    disturb(company, f"/({'|'.join(map(str, failing))})/contacts$", kind="status", status=500)
+    with pytest.raises(PennylaneUnreachable, match="status 500"):
+        company.sync()
+    assert len(aside(company)) >= 10
+    assert company.sync(after=60, rotation=100).details.pending.contacts == 12
+    assert {one.parent_id for one in aside(company)} == failing
+    assert {line.split(" (")[0] for line in company.differences()} == {"contacts: missing"}
+
+
+def test_what_was_set_aside_costs_little_beyond_the_share_and_what_is_not_tried_waits_its_turn(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(14, 5)
+    for customer in company.world.customers:
+        customers.create_contact(company.world, customer_id=customer.id)
+    disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"})
+    company.sync()
+    for customer in company.world.customers:
+        customers.update_customer(company.world, id=customer.id)
+    undisturbed(company)
+    synced = company.sync(after=60, history_seconds=0)
+    assert (synced.detail_requests, synced.details.pending.contacts) == (10, 4)
+    assert len({one.parent_id for one in aside(company)}) == 4
+
+
+def test_where_pennylane_asks_to_be_left_alone_no_list_is_set_aside_for_it_and_the_sync_ends(company: Company) -> None:
+    disturb(company, "/payments$", kind="plain", status=503, headers={"retry-after": "7200"})
+    with pytest.raises(PennylaneUnreachable, match=f"company {company.id}.* left alone for 120 minutes"):
+        company.sync()
     assert aside(company) == []
 
 
