@@ -8,7 +8,8 @@ crash in between reads them again. An account's contacts, an invoice's payments 
 tell of something that the invoice's row cannot know yet, since it raised no event, the invoice is read again as well.
 
 What cannot be read, be it one record or the whole list of an account or invoice, stops nothing else: it is set aside
-and tried again at the end of each run. Where that befalls many in a row, or all, the trouble is not theirs: an error.
+and tried again at the end of runs. Where that befalls many in a row, or all, the trouble is not theirs: an error, after
+which the next run goes on behind them.
 """
 
 import random
