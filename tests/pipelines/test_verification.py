@@ -125,7 +125,7 @@ def test_every_changed_field_is_found_with_both_values(listed: Company, table: T
         value = "42" if column.type.value == "json" else _another(row[column.name], column.type.value)
         sql(listed, f"UPDATE receivables.{table.name} SET {column.name} = %s WHERE {table.id_column} = {one}", value)
     if table is INVOICES:
-        sql(listed, "UPDATE receivables.invoices SET payments_listed_at = NULL")
+        sql(listed, "UPDATE receivables.invoices SET payments_synced_at = NULL")
 
     found = verified(listed, details=True).tables[table]
 
