@@ -52,12 +52,6 @@ def committed(session: Session, company_id: int) -> State | None:
     return state
 
 
-def forget_cursors(session: Session) -> None:
-    """Delete where all companies stand: what their cursors covered is no longer here."""
-    if session.has_table(_STATES):
-        session.execute(f"DELETE FROM {DATASET}.{_STATES}")
-
-
 def forget_schema(session: Session) -> None:
     """Let dlt compare the tables with what is declared: it goes by what it noted when it last made something."""
     if session.has_table(_VERSIONS):

@@ -1,30 +1,21 @@
 """Tables that are not as declared: new, from an older version, or changed by somebody's hand.
 
 What is missing is made again by dlt, and what it held is read again: a row whose `synced_at` is null was never read as
-far as we know, an account or invoice without its mark has contacts or payments to be read, and where a whole table of a
-list is gone, so are the cursors that covered it. All that is noted in the database before dlt makes anything, so that
-a crash in between leaves the damage to be found again. Columns of others' making stay, and are left alone.
+far as we know, an account or invoice without its mark has contacts or payments to be read. That is noted in the
+database before dlt makes anything, so that a crash in between leaves the damage to be found again. A whole table of a
+list tells by its comment when it was made, and so that no company's cursors cover it yet. Columns of others' making
+stay, and are left alone.
 """
 
 from dataclasses import dataclass
 
-from pipelines.committed import forget_cursors, forget_schema
+from pipelines.committed import forget_schema
 from pipelines.errors import WarehouseUnusable
-from pipelines.tables import (
-    ACCOUNTS,
-    CONTACTS,
-    CREDIT_NOTES,
-    DATASET,
-    EXCLUDED_ACCOUNTS,
-    INVOICES,
-    PAYMENTS,
-    TABLES,
-    Table,
-)
+from pipelines.removal import included
+from pipelines.tables import ACCOUNTS, CONTACTS, DATASET, EXCLUDED_ACCOUNTS, INVOICES, LISTED, PAYMENTS, TABLES, Table
 from pipelines.views import VIEWS
 from pipelines.warehouse import Session
 
-_READ_BY_LISTS = (ACCOUNTS, INVOICES, CREDIT_NOTES)
 _MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
 _FILLED_BY_DETAILS = {mark for _, mark in _MARKS.values()}
 
@@ -76,14 +67,12 @@ def prepare(session: Session, damage: Damage) -> None:
     """Note what is to be read again, and let dlt see that its tables are not what it made."""
     for table, columns in damage.columns.items():
         filled = columns - _FILLED_BY_DETAILS
-        if table in _READ_BY_LISTS and filled:
+        if table in LISTED and filled:
             _unmark(session, damage, table, "synced_at")
         elif table in _MARKS and filled:
             _unmark(session, damage, *_MARKS[table])
     for table in damage.tables & _MARKS.keys():
         _unmark(session, damage, *_MARKS[table])
-    if damage.tables & {*_READ_BY_LISTS}:
-        forget_cursors(session)
     forget_schema(session)
 
 
@@ -93,18 +82,5 @@ def _unmark(session: Session, damage: Damage, table: Table, column: str) -> None
         return
     where = f"{column} IS NOT NULL"
     if EXCLUDED_ACCOUNTS in damage.held:
-        where += (
-            f" AND NOT EXISTS (SELECT 1 FROM {DATASET}.excluded_accounts AS x "
-            f"WHERE x.company_id = {table.name}.company_id AND x.account_id = {table.name}.account_id)"
-        )
+        where += f" AND {included(table)}"
     session.execute(f"UPDATE {DATASET}.{table.name} SET {column} = NULL WHERE {where}")
-
-
-def unread(session: Session, company_id: int, table: Table, limit: int) -> set[int]:
-    """The ids of a company's rows that were never read as far as we know, at most `limit` of them."""
-    rows = session.rows(
-        f"SELECT {table.id_column} FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND synced_at IS NULL "
-        f"AND (account_id IS NULL OR account_id NOT IN "
-        f"(SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id})) LIMIT {limit}"
-    )
-    return {int(one) for (one,) in rows}

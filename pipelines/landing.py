@@ -37,8 +37,9 @@ PIECE_SECONDS = 30.0
 class Landing:
     """One company's way into the warehouse.
 
-    `state` is what the last landed package committed, `tally` counts what landing changed. A document without an
-    account that is older than `known_until` and not here was an excluded account's, and does not land.
+    `state` is what the last landed package committed, `made` when each table of a list was made, `tally` counts what
+    landing changed. A document without an account that is older than `known_until` and not here was an excluded
+    account's, and does not land.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Landing:
         self.warehouse = warehouse
         self.company_id = company_id
         self.state: State = {}
+        self.made: dict[str, str] = {}
         self.tally: defaultdict[Table, Tally] = defaultdict(Tally)
         self.known_until: datetime | None = None
         self._work_dir = work_dir / str(company_id)
@@ -130,7 +132,7 @@ class Landing:
             self.state = self._dlt().state if found is None else found
             if damage:
                 self._load({table: [] for table in TABLES}, self.state)
-            describe(session)
+            self.made = describe(session)
             index(session)
             forget_packages(session, self.company_id)
 
