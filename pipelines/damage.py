@@ -7,14 +7,15 @@ list tells by its comment when it was made, and so that no company's cursors cov
 stay, and are left alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.committed import forget_schema
+from pipelines.committed import BOOKKEEPING, forget_schema, noted_tables
 from pipelines.errors import WarehouseUnusable
 from pipelines.removal import included
 from pipelines.tables import ACCOUNTS, CONTACTS, DATASET, EXCLUDED_ACCOUNTS, INVOICES, LISTED, PAYMENTS, TABLES, Table
 from pipelines.views import VIEWS
-from pipelines.warehouse import Session
+from pipelines.warehouse import Relation, Session
 
 _MARKS = {CONTACTS: (ACCOUNTS, "contacts_synced_at"), PAYMENTS: (INVOICES, "payments_synced_at")}
 _FILLED_BY_DETAILS = {mark for _, mark in _MARKS.values()}
@@ -22,14 +23,21 @@ _FILLED_BY_DETAILS = {mark for _, mark in _MARKS.values()}
 
 @dataclass(frozen=True)
 class Damage:
-    """Which tables are missing, and which columns of those that are there."""
+    """Which tables are missing, which of dlt's own, and which columns of those that are there."""
 
     tables: frozenset[Table]
     columns: dict[Table, frozenset[str]]
     held: dict[Table, frozenset[str]]
+    bookkeeping: frozenset[str]
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.columns)
+        return bool(self.tables or self.columns or self.bookkeeping)
+
+    def __str__(self) -> str:
+        """What is missing, in words."""
+        names = [*(one.name for one in TABLES if one in self.tables), *sorted(self.bookkeeping)]
+        names += [f"{table.name}.{column}" for table, columns in self.columns.items() for column in sorted(columns)]
+        return f"Missing: {', '.join(names)}"
 
 
 def look_for_damage(session: Session) -> Damage:
@@ -50,17 +58,24 @@ def look_for_damage(session: Session) -> Damage:
     held = {table: frozenset(found[table.name].columns) for table in TABLES if table.name in found}
     missing = {table: frozenset(one.name for one in table.columns) - columns for table, columns in held.items()}
     for table, columns in missing.items():
-        if columns & set(table.key):
+        if lacking := columns & {*table.key, "account_id"}:
             raise WarehouseUnusable(
-                f"{DATASET}.{table.name} lacks {', '.join(sorted(columns & set(table.key)))}, without which its rows "
-                f"cannot be told apart. Drop it (DROP TABLE {DATASET}.{table.name}) and sync again: it is made and "
+                f"{DATASET}.{table.name} lacks {', '.join(sorted(lacking))}, without which its rows cannot be told "
+                f"apart, or whose they are. Drop it (DROP TABLE {DATASET}.{table.name}) and sync again: it is made and "
                 "filled anew."
             )
     return Damage(
         frozenset(table for table in TABLES if table not in held),
         {table: columns for table, columns in missing.items() if columns},
         held,
+        BOOKKEEPING - found.keys(),
     )
+
+
+def refuse_damage(session: Session) -> None:
+    """Raises WarehouseUnusable where the tables are not as declared: what only reads cannot mend them."""
+    if damage := look_for_damage(session):
+        raise WarehouseUnusable(f"{damage} in {DATASET}. The next sync mends that: pennylane-sync sync")
 
 
 def prepare(session: Session, damage: Damage) -> None:
@@ -74,6 +89,22 @@ def prepare(session: Session, damage: Damage) -> None:
     for table in damage.tables & _MARKS.keys():
         _unmark(session, damage, *_MARKS[table])
     forget_schema(session)
+
+
+def drop_damaged_staging(session: Session, schema: str) -> None:
+    """Drop the schema in which dlt puts what it merges, where it is not as dlt notes there that it made it.
+
+    It holds nothing between two loads, and the next one makes it again.
+    """
+    found = session.relations(schema)
+    noted = noted_tables(session, schema) if found else set()
+    columns = {table: {one.name for one in table.columns} for table in TABLES if table.name in noted}
+    if found and not (noted and all(names <= _columns(found, table) for table, names in columns.items())):
+        session.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def _columns(found: Mapping[str, Relation], table: Table) -> set[str]:
+    return found[table.name].columns if table.name in found else set()
 
 
 def _unmark(session: Session, damage: Damage, table: Table, column: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.committed import State, committed, forget_packages
-from pipelines.damage import look_for_damage, prepare
+from pipelines.damage import drop_damaged_staging, look_for_damage, prepare
 from pipelines.errors import naming
 from pipelines.indexes import index
 from pipelines.records import Row
@@ -24,7 +24,7 @@ from pipelines.removal import excluded_before
 from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
 from pipelines.views import describe
-from pipelines.warehouse import Session, Warehouse, id_list
+from pipelines.warehouse import Session, Warehouse, id_list, staging_layout
 
 if TYPE_CHECKING:
     from pipelines.loading import Loader
@@ -128,6 +128,7 @@ class Landing:
             damage = look_for_damage(session)
             if damage:
                 prepare(session, damage)
+            drop_damaged_staging(session, staging_layout(self.company_id) % DATASET)
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
             if damage:

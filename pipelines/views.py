@@ -60,7 +60,7 @@ OPEN_INVOICES = View(
     f"""
     SELECT
         i.company_id, i.account_id, a.name AS account_name,
-        x.account_id IS NULL AND c.disconnected_at IS NULL AS synchronized,
+        x.account_id IS NULL AND c.company_id IS NOT NULL AND c.disconnected_at IS NULL AS synchronized,
         i.invoice_id, i.invoice_number, i.date, i.deadline,
         COALESCE(i.deadline < {_TODAY}, FALSE) AS late,
         CAST(COALESCE(GREATEST({_TODAY} - i.deadline, 0), 0) AS INTEGER) AS days_late,
@@ -93,7 +93,7 @@ ACCOUNT_BALANCES = View(
     """
     SELECT
         a.company_id, a.account_id, a.name AS account_name,
-        x.account_id IS NULL AND c.disconnected_at IS NULL AS synchronized, x.excluded_at,
+        x.account_id IS NULL AND c.company_id IS NOT NULL AND c.disconnected_at IS NULL AS synchronized, x.excluded_at,
         COUNT(o.invoice_id) AS open_invoices,
         COUNT(CASE WHEN o.late THEN 1 END) AS late_invoices,
         COALESCE(SUM(COALESCE(o.remaining_amount_with_tax, o.amount)), 0) AS outstanding,
@@ -103,7 +103,8 @@ ACCOUNT_BALANCES = View(
     LEFT JOIN open_invoices o ON o.company_id = a.company_id AND o.account_id = a.account_id
     LEFT JOIN excluded_accounts x ON x.company_id = a.company_id AND x.account_id = a.account_id
     LEFT JOIN companies c ON c.company_id = a.company_id
-    GROUP BY a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, c.disconnected_at, a.synced_at
+    GROUP BY
+        a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, c.company_id, c.disconnected_at, a.synced_at
     """,
 )
 

@@ -2,10 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
 import pytest
 
+from pipelines.errors import WarehouseUnusable
 from pipelines.landing import Landing
+from pipelines.lateness import became_late_since
+from pipelines.receipts import invoices_outdated_by
+from pipelines.verification import Verification
+from pipelines.views import VIEWS
 from sandbox.changes import customers, invoices
 from sandbox.clock import Clock
 from sandbox.core import Settings
@@ -46,6 +52,11 @@ def make_again(company: Company, *tables: str) -> None:
     with company.warehouse.session() as session:
         for table in tables:
             session.execute(f"CREATE OR REPLACE TABLE receivables.{table} AS FROM receivables.{table} LIMIT 0")
+
+
+def by_hand(company: Company, statement: str) -> None:
+    with company.warehouse.session() as session:
+        session.execute(statement)
 
 
 def lists_differ(company: Company) -> list[str]:
@@ -146,3 +157,46 @@ def test_contacts_of_an_excluded_account_stay_when_the_accounts_were_dropped(com
     company.lists_only()
     stay = {key for key, row in contacts.items() if row["account_id"] != deleted}
     assert company.held()["contacts"].keys() == stay
+
+
+def test_the_views_do_not_call_a_company_synchronized_of_which_nobody_knows_whether_it_is(company: Company) -> None:
+    with company.warehouse.session() as session:
+        for view in VIEWS:
+            assert session.rows(f"SELECT DISTINCT synchronized FROM receivables.{view.name}") == [(False,)]
+        session.execute(f"INSERT INTO receivables.companies (company_id) VALUES ({company.id})")
+        for view in VIEWS:
+            assert session.rows(f"SELECT DISTINCT synchronized FROM receivables.{view.name}") == [(True,)]
+
+
+def test_an_invoice_of_which_nobody_knows_when_it_was_read_is_older_than_any_payment(company: Company) -> None:
+    ids = [key[1] for key in company.held()["invoices"]][:2]
+    with company.warehouse.session() as session:
+        session.execute(f"UPDATE receivables.invoices SET synced_at = NULL WHERE invoice_id = {ids[0]}")
+        receipts = {one: [{"updated_at": NOW - timedelta(weeks=1)}] for one in ids}
+        assert invoices_outdated_by(session, company.id, receipts, again=False) == {ids[0]}
+    assert not became_late_since(None, NOW.date())
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("ALTER TABLE receivables.invoices DROP COLUMN label", r"Missing: invoices\.label in receivables"),
+        ("DROP TABLE receivables.excluded_accounts", r"Missing: excluded_accounts in receivables"),
+        ("DROP TABLE receivables._dlt_version", r"Missing: _dlt_version in receivables"),
+    ],
+)
+def test_verify_says_at_once_what_is_missing_and_that_a_sync_mends_it(company: Company, damage: str, said: str) -> None:
+    by_hand(company, damage)
+    company.forget_requests()
+    with pytest.raises(WarehouseUnusable, match=f"{said}.*pennylane-sync sync"):
+        Verification(
+            company.pennylane(), company.warehouse, company.id, excluded=(), clock=company.clock, watch=lambda _: None
+        )
+    assert company.requests["total"] == 0
+
+
+@pytest.mark.parametrize("table", ["accounts", "contacts", "invoices", "credit_notes"])
+def test_a_table_that_does_not_tell_whose_its_rows_are_is_told_with_what_to_do(company: Company, table: str) -> None:
+    by_hand(company, f"ALTER TABLE receivables.{table} DROP COLUMN account_id")
+    with pytest.raises(WarehouseUnusable, match=rf"receivables\.{table} lacks account_id.*DROP TABLE"):
+        company.lists_only()

@@ -100,6 +100,7 @@ def test_an_excluded_account_is_shown_as_not_synchronized(company_in: Company) -
     company_in.excluded = {account}
     company_in.sync()
     with company_in.warehouse.session() as session:
+        session.execute(f"INSERT INTO receivables.companies (company_id) VALUES ({company_in.id})")
         shown = dict(session.rows("SELECT account_id, synchronized FROM receivables.account_balances"))
         since = session.rows("SELECT account_id FROM receivables.account_balances WHERE excluded_at IS NOT NULL")
         open_ones = set(session.rows("SELECT account_id, synchronized FROM receivables.open_invoices"))
