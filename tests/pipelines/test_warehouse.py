@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipelines.errors import WarehouseUnusable
@@ -10,6 +11,7 @@ from pipelines.landing import Landing
 from pipelines.tables import TABLES
 from pipelines.warehouse import Warehouse, warehouse_at
 from sandbox.changes import customers
+from tests.pipelines.company import file_with_tables
 from tests.pipelines.conftest import MakeCompany
 
 
@@ -56,3 +58,21 @@ def test_what_dlt_notes_of_its_packages_does_not_pile_up(make_company: MakeCompa
         for table in ("_dlt_loads", "_dlt_pipeline_state"):
             assert session.value(f"SELECT count(*) FROM receivables.{table}") <= 5
     assert company.differences() == []
+
+
+def test_a_file_that_another_process_makes_while_it_is_opened_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "receivables.duckdb"
+
+    class Meanwhile:
+        def execute(self, statement: str) -> None:
+            if statement.startswith("ATTACH"):
+                path.write_bytes(content)
+                raise duckdb.IOException("too many open files")
+
+    content = file_with_tables()
+    monkeypatch.setattr("pipelines.warehouse.duckdb.connect", Meanwhile)
+    with pytest.raises(WarehouseUnusable), warehouse_at(f"duckdb:///{path}").session():
+        pass
+    assert path.read_bytes() == content
