@@ -19,6 +19,8 @@ _ENGINE_VERSION = 4
 _STATES = "_dlt_pipeline_state"
 _VERSIONS = "_dlt_version"
 _LOADS = f"{DATASET}._dlt_loads"
+BOOKKEEPING = frozenset({_STATES, _VERSIONS, "_dlt_loads"})
+"""dlt's own tables. Without those of states and loads nobody knows where a company stands: all is listed again."""
 
 
 def pipeline_name(company_id: int) -> str:
@@ -30,7 +32,7 @@ def committed(session: Session, company_id: int) -> State | None:
 
     None where it is written in another way than we know: dlt has to read it.
     """
-    if not session.has_table(_STATES):
+    if not (session.has_table(_STATES) and session.has_table("_dlt_loads")):
         return {}
     rows = session.rows(
         f"""
@@ -52,10 +54,12 @@ def committed(session: Session, company_id: int) -> State | None:
     return state
 
 
-def forget_cursors(session: Session) -> None:
-    """Delete where all companies stand: what their cursors covered is no longer here."""
-    if session.has_table(_STATES):
-        session.execute(f"DELETE FROM {DATASET}.{_STATES}")
+def noted_tables(session: Session, schema: str) -> set[str]:
+    """The tables that dlt notes in a schema to have made there; none where its notes are gone."""
+    if not session.has_table(_VERSIONS, schema):
+        return set()
+    notes = session.rows(f"SELECT schema FROM {schema}.{_VERSIONS}")
+    return {name for (note,) in notes for name in json.loads(note)["tables"]}
 
 
 def forget_schema(session: Session) -> None:

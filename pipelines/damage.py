@@ -1,42 +1,42 @@
 """Tables that are not as declared: new, from an older version, or changed by somebody's hand.
 
 What is missing is made again by dlt, and what it held is read again: a row whose `synced_at` is null was never read as
-far as we know, an account or invoice without its mark has contacts or payments to be read, and where a whole table of a
-list is gone, so are the cursors that covered it. All that is noted in the database before dlt makes anything, so that
-a crash in between leaves the damage to be found again. Columns of others' making stay, and are left alone.
+far as we know, an account or invoice without its mark has contacts or payments to be read. That is noted in the
+database before dlt makes anything, so that a crash in between leaves the damage to be found again. A whole table of a
+list tells by its comment when it was made, and so that no company's cursors cover it yet. Columns of others' making
+stay, and are left alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.committed import forget_cursors, forget_schema
+from pipelines.committed import BOOKKEEPING, forget_schema, noted_tables
 from pipelines.errors import WarehouseUnusable
-from pipelines.tables import (
-    ACCOUNTS,
-    CREDIT_NOTES,
-    DATASET,
-    EXCLUDED_ACCOUNTS,
-    INVOICES,
-    MARKS,
-    TABLES,
-    Table,
-)
+from pipelines.removal import included
+from pipelines.tables import DATASET, EXCLUDED_ACCOUNTS, LISTED, MARKS, TABLES, Table
 from pipelines.views import VIEWS
-from pipelines.warehouse import Session
+from pipelines.warehouse import Relation, Session
 
-_READ_BY_LISTS = (ACCOUNTS, INVOICES, CREDIT_NOTES)
 _FILLED_BY_DETAILS = {mark for _, mark in MARKS.values()}
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Which tables are missing, and which columns of those that are there."""
+    """Which tables are missing, which of dlt's own, and which columns of those that are there."""
 
     tables: frozenset[Table]
     columns: dict[Table, frozenset[str]]
     held: dict[Table, frozenset[str]]
+    bookkeeping: frozenset[str]
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.columns)
+        return bool(self.tables or self.columns or self.bookkeeping)
+
+    def __str__(self) -> str:
+        """What is missing, in words."""
+        names = [*(one.name for one in TABLES if one in self.tables), *sorted(self.bookkeeping)]
+        names += [f"{table.name}.{column}" for table, columns in self.columns.items() for column in sorted(columns)]
+        return f"Missing: {', '.join(names)}"
 
 
 def look_for_damage(session: Session) -> Damage:
@@ -57,32 +57,53 @@ def look_for_damage(session: Session) -> Damage:
     held = {table: frozenset(found[table.name].columns) for table in TABLES if table.name in found}
     missing = {table: frozenset(one.name for one in table.columns) - columns for table, columns in held.items()}
     for table, columns in missing.items():
-        if columns & set(table.key):
+        if lacking := columns & {*table.key, "account_id"}:
             raise WarehouseUnusable(
-                f"{DATASET}.{table.name} lacks {', '.join(sorted(columns & set(table.key)))}, without which its rows "
-                f"cannot be told apart. Drop it (DROP TABLE {DATASET}.{table.name}) and sync again: it is made and "
+                f"{DATASET}.{table.name} lacks {', '.join(sorted(lacking))}, without which its rows cannot be told "
+                f"apart, or whose they are. Drop it (DROP TABLE {DATASET}.{table.name}) and sync again: it is made and "
                 "filled anew."
             )
     return Damage(
         frozenset(table for table in TABLES if table not in held),
         {table: columns for table, columns in missing.items() if columns},
         held,
+        BOOKKEEPING - found.keys(),
     )
+
+
+def refuse_damage(session: Session) -> None:
+    """Raises WarehouseUnusable where the tables are not as declared: what only reads cannot mend them."""
+    if damage := look_for_damage(session):
+        raise WarehouseUnusable(f"{damage} in {DATASET}. The next sync mends that: pennylane-sync sync")
 
 
 def prepare(session: Session, damage: Damage) -> None:
     """Note what is to be read again, and let dlt see that its tables are not what it made."""
     for table, columns in damage.columns.items():
         filled = columns - _FILLED_BY_DETAILS
-        if table in _READ_BY_LISTS and filled:
+        if table in LISTED and filled:
             _unmark(session, damage, table, "synced_at")
         elif table in MARKS and filled:
             _unmark(session, damage, *MARKS[table])
     for table in damage.tables & MARKS.keys():
         _unmark(session, damage, *MARKS[table])
-    if damage.tables & {*_READ_BY_LISTS}:
-        forget_cursors(session)
     forget_schema(session)
+
+
+def drop_damaged_staging(session: Session, schema: str) -> None:
+    """Drop the schema in which dlt puts what it merges, where it is not as dlt notes there that it made it.
+
+    It holds nothing between two loads, and the next one makes it again.
+    """
+    found = session.relations(schema)
+    noted = noted_tables(session, schema) if found else set()
+    columns = {table: {one.name for one in table.columns} for table in TABLES if table.name in noted}
+    if found and not (noted and all(names <= _columns(found, table) for table, names in columns.items())):
+        session.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def _columns(found: Mapping[str, Relation], table: Table) -> set[str]:
+    return found[table.name].columns if table.name in found else set()
 
 
 def _unmark(session: Session, damage: Damage, table: Table, column: str) -> None:
@@ -91,18 +112,5 @@ def _unmark(session: Session, damage: Damage, table: Table, column: str) -> None
         return
     where = f"{column} IS NOT NULL"
     if EXCLUDED_ACCOUNTS in damage.held:
-        where += (
-            f" AND NOT EXISTS (SELECT 1 FROM {DATASET}.excluded_accounts AS x "
-            f"WHERE x.company_id = {table.name}.company_id AND x.account_id = {table.name}.account_id)"
-        )
+        where += f" AND {included(table)}"
     session.execute(f"UPDATE {DATASET}.{table.name} SET {column} = NULL WHERE {where}")
-
-
-def unread(session: Session, company_id: int, table: Table, limit: int) -> set[int]:
-    """The ids of a company's rows that were never read as far as we know, at most `limit` of them."""
-    rows = session.rows(
-        f"SELECT {table.id_column} FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND synced_at IS NULL "
-        f"AND (account_id IS NULL OR account_id NOT IN "
-        f"(SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id})) LIMIT {limit}"
-    )
-    return {int(one) for (one,) in rows}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.committed import State, committed, forget_packages
-from pipelines.damage import look_for_damage, prepare
+from pipelines.damage import drop_damaged_staging, look_for_damage, prepare
 from pipelines.errors import naming
 from pipelines.indexes import index
 from pipelines.records import Row
@@ -24,7 +24,7 @@ from pipelines.removal import excluded_before
 from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
 from pipelines.views import describe
-from pipelines.warehouse import Session, Warehouse, id_list
+from pipelines.warehouse import Session, Warehouse, id_list, staging_layout
 
 if TYPE_CHECKING:
     from pipelines.loading import Loader
@@ -37,8 +37,9 @@ PIECE_SECONDS = 30.0
 class Landing:
     """One company's way into the warehouse.
 
-    `state` is what the last landed package committed, `tally` counts what landing changed. A document without an
-    account that is older than `known_until` and not here was an excluded account's, and does not land.
+    `state` is what the last landed package committed, `made` when each table of a list was made, `tally` counts what
+    landing changed. A document without an account that is older than `known_until` and not here was an excluded
+    account's, and does not land.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Landing:
         self.warehouse = warehouse
         self.company_id = company_id
         self.state: State = {}
+        self.made: dict[str, str] = {}
         self.tally: defaultdict[Table, Tally] = defaultdict(Tally)
         self.known_until: datetime | None = None
         self._work_dir = work_dir / str(company_id)
@@ -126,11 +128,12 @@ class Landing:
             damage = look_for_damage(session)
             if damage:
                 prepare(session, damage)
+            drop_damaged_staging(session, staging_layout(self.company_id) % DATASET)
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
             if damage:
                 self._load({table: [] for table in TABLES}, self.state)
-            describe(session)
+            self.made = describe(session)
             index(session)
             forget_packages(session, self.company_id)
 

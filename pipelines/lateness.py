@@ -34,6 +34,8 @@ def late_by_now(session: Session, company_id: int, now: datetime) -> set[int]:
     return {int(one) for (one,) in rows}
 
 
-def became_late_since(read_at: datetime, deadline: date | None) -> bool:
-    """Whether an invoice that is late may not have been when it was read, by anyone's clock."""
-    return deadline is not None and read_at < datetime.combine(deadline + timedelta(days=1), time(0, 5), UTC)
+def became_late_since(read_at: datetime | None, deadline: date | None) -> bool:
+    """Whether an invoice that is late may not have been when it was read, by anyone's clock, if we know when."""
+    if read_at is None or deadline is None:
+        return False
+    return read_at < datetime.combine(deadline + timedelta(days=1), time(0, 5), UTC)

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from pipelines.changes import Cursor, CursorTooOld, Event, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
-from pipelines.damage import unread
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
@@ -23,10 +22,13 @@ from pipelines.records import Row
 from pipelines.removal import (
     doubt_times_to_come,
     holds_older,
+    holds_parentless,
     removable,
     remove_gone,
+    remove_parentless,
     remove_unlisted,
     unlisted,
+    unread,
     without_account,
 )
 from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS
@@ -72,16 +74,24 @@ class ListsSync:
         self._reader = Reader(landing.company_id, self._excluded, self._now)
 
     def run(self, *, full: bool = False) -> ListsReport:
-        """Bring the lists up to date; a first sync, a cursor older than four weeks and `full` list everything."""
+        """Bring the lists up to date.
+
+        A first sync, a cursor older than four weeks, a table that was made since and `full` list everything.
+        """
         state = self._landing.state
         self._report = ListsReport("incremental")
         self._kept_out_until: str | None = state.get("kept_out_until")
         self._included_again = frozenset(state.get("excluded", ())) - self._excluded
+        self._covered: dict[str, str] = state.get("tables", {})
         self._reader.restore(state.get(UNREADABLE, {}))
         with self._landing.warehouse.session() as session:
             company_id = self._landing.company_id
             self._unread = {kind.table: unread(session, company_id, kind.table, _MOST_UNREAD) for kind in KINDS}
-        full = full or any(len(ids) == _MOST_UNREAD for ids in self._unread.values())
+        full = (
+            full
+            or self._covered != self._landing.made  # a table is another one than the cursors were for
+            or any(len(ids) == _MOST_UNREAD for ids in self._unread.values())
+        )
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
                 if "cursors" not in state:
@@ -147,6 +157,7 @@ class ListsSync:
             self._remove_unlisted(started)
         if self._excluded and self._report.mode == "full":
             self._keep_out_until(cursor.until)
+        self._covered = self._landing.made
         pieces.land(
             {
                 **self._state({kind.changelog: cursor for kind in KINDS}),
@@ -156,11 +167,12 @@ class ListsSync:
         )
 
     def _interrupted_listing(self) -> dict[str, Any] | None:
-        """Where to go on; not with a listing that is old, or that left out other accounts or in other ranges."""
+        """Where to go on; not with a listing that is old, or of other accounts, ranges or tables."""
         listing: dict[str, Any] | None = self._landing.state.get("listing")
         if (
             listing is None
             or frozenset(listing["excluded"]) != self._excluded
+            or listing.get("tables", {}) != self._landing.made
             or listing["remaining"].keys() != {task.key for task in all_tasks(self._excluded)}
             or self._clock() - datetime.fromisoformat(listing["started"]) > RESUMABLE
         ):
@@ -173,9 +185,16 @@ class ListsSync:
                 doubt_times_to_come(session, self._landing.company_id, kind.table, now)
 
     def _holds_older_rows(self, than: datetime) -> bool:
-        """Rows that the listing has not brought, or not yet landed: not so in a first sync that nothing interrupted."""
+        """Rows that the listing has not brought, or not yet landed, or that hang on such.
+
+        Not so in a first sync that nothing interrupted.
+        """
+        company_id = self._landing.company_id
         with self._landing.warehouse.session() as session:
-            return any(holds_older(session, self._landing.company_id, kind.table, than) for kind in KINDS)
+            return any(
+                holds_older(session, company_id, kind.table, than) or holds_parentless(session, company_id, kind.table)
+                for kind in KINDS
+            )
 
     def _land_listed(
         self, pieces: Pieces, started: datetime, noted: datetime, remaining: dict[str, list[Range]]
@@ -193,6 +212,7 @@ class ListsSync:
         return {
             "cursors": {path: cursor.to_state() for path, cursor in cursors.items()},
             "listed_until": self._landing.state.get("listed_until"),
+            "tables": self._covered,
             "kept_out_until": self._kept_out_until,
             "excluded": sorted(self._excluded),
             UNREADABLE: self._reader.to_state(),
@@ -204,6 +224,7 @@ class ListsSync:
             "started": started.isoformat(),
             "noted": noted.isoformat(),
             "excluded": sorted(self._excluded),
+            "tables": self._landing.made,
             "remaining": {key: [[one.low, one.high] for one in ranges] for key, ranges in remaining.items()},
         }
 
@@ -233,6 +254,8 @@ class ListsSync:
                 keep = self._reader.unreadable_ids(kind.table)
                 removed = remove_unlisted(session, self._landing.company_id, kind.table, listed_since=since, keep=keep)
                 self._landing.tally[kind.table] += Tally(removed=removed)
+            for kind in KINDS:
+                remove_parentless(session, self._landing.company_id, kind.table)
 
     # What changed since
 

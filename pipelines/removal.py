@@ -1,4 +1,4 @@
-"""Gone there, gone here: deleting rows that Pennylane no longer has, with what hangs on them.
+"""Gone there, gone here: which rows Pennylane may no longer have, and deleting those, with what hangs on them.
 
 Rows of excluded accounts are never touched: what is there of them stays as it is.
 """
@@ -39,6 +39,31 @@ def remove_unlisted(
     return _remove(session, company_id, table, condition, listed_since)
 
 
+def remove_parentless(session: Session, company_id: int, table: Table) -> None:
+    """Delete what hangs on rows of this table that are not there."""
+    if table in _HANGING_ON:
+        hanging = _HANGING_ON[table][0]
+        session.execute(f"DELETE FROM {DATASET}.{hanging.name} WHERE {_parentless(company_id, table)}")
+
+
+def holds_parentless(session: Session, company_id: int, table: Table) -> bool:
+    """Whether there is something that hangs on a row of this table that is not there."""
+    if table not in _HANGING_ON:
+        return False
+    hanging = _HANGING_ON[table][0]
+    return bool(session.rows(f"SELECT 1 FROM {DATASET}.{hanging.name} WHERE {_parentless(company_id, table)} LIMIT 1"))
+
+
+def _parentless(company_id: int, table: Table) -> str:
+    """A payment without its invoice is nobody's; a contact says whose it is: an excluded account's stays."""
+    hanging, link = _HANGING_ON[table]
+    where = (
+        f"company_id = {company_id} AND NOT EXISTS (SELECT 1 FROM {DATASET}.{table.name} AS parent "
+        f"WHERE parent.company_id = {company_id} AND parent.{link} = {hanging.name}.{link})"
+    )
+    return f"{where} AND {included(hanging)}" if link == "account_id" else where
+
+
 def holds_older(session: Session, company_id: int, table: Table, than: datetime) -> bool:
     """Whether there is a row that was read before then."""
     query = f"SELECT 1 FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND {_NOT_READ_SINCE} LIMIT 1"
@@ -49,9 +74,18 @@ def doubt_times_to_come(session: Session, company_id: int, table: Table, now: da
     """Rows that seem to have been read later than now (a clock was ahead, somebody wrote them) count as not read."""
     session.execute(
         f"UPDATE {DATASET}.{table.name} SET synced_at = NULL WHERE company_id = {company_id} AND synced_at > %s "
-        f"AND {_included(company_id)}",
+        f"AND {included(table)}",
         now,
     )
+
+
+def unread(session: Session, company_id: int, table: Table, limit: int) -> set[int]:
+    """The ids of a company's rows that were never read as far as we know, at most `limit` of them."""
+    rows = session.rows(
+        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"WHERE company_id = {company_id} AND synced_at IS NULL AND {included(table)} LIMIT {limit}"
+    )
+    return {int(one) for (one,) in rows}
 
 
 def unlisted(
@@ -74,7 +108,7 @@ def removable(
     rows = session.rows(
         f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
         f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} {limit} "
-        f"AND {_included(company_id)}",
+        f"AND {included(table)}",
         listed_since,
     )
     return {int(one) for (one,) in rows}
@@ -119,26 +153,20 @@ def _excluded(company_id: int) -> str:
     return f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
 
 
-def _included(company_id: int) -> str:
-    return f"(account_id IS NULL OR account_id NOT IN ({_excluded(company_id)}))"
+def included(table: Table) -> str:
+    """SQL: the row of this table, which goes by its own name, is of no account that is left out."""
+    return (
+        f"NOT EXISTS (SELECT 1 FROM {DATASET}.excluded_accounts AS x "
+        f"WHERE x.company_id = {table.name}.company_id AND x.account_id = {table.name}.account_id)"
+    )
 
 
 def _remove(session: Session, company_id: int, table: Table, condition: str, *parameters: object) -> int:
-    where = f"company_id = {company_id} AND {condition} AND {_included(company_id)}"
+    where = f"company_id = {company_id} AND {condition} AND {included(table)}"
     count = int(session.value(f"SELECT count(*) FROM {DATASET}.{table.name} WHERE {where}", *parameters))
     if not count:
         return 0
     with session.transaction():
         session.execute(f"DELETE FROM {DATASET}.{table.name} WHERE {where}", *parameters)
-        if table in _HANGING_ON:
-            hanging, link = _HANGING_ON[table]
-            session.execute(
-                f"""
-                DELETE FROM {DATASET}.{hanging.name} AS hanging
-                WHERE company_id = {company_id} AND NOT EXISTS (
-                    SELECT 1 FROM {DATASET}.{table.name} AS parent
-                    WHERE parent.company_id = {company_id} AND parent.{link} = hanging.{link}
-                )
-                """
-            )
+        remove_parentless(session, company_id, table)
     return count

@@ -304,6 +304,8 @@ COMPANIES = Table(
 )
 
 TABLES = (COMPANIES, EXCLUDED_ACCOUNTS, ACCOUNTS, CONTACTS, INVOICES, CREDIT_NOTES, PAYMENTS)
+LISTED = (ACCOUNTS, INVOICES, CREDIT_NOTES)
+"""Filled from Pennylane's lists and change feeds; a company's cursors cover what these hold."""
 
 NOT_INVOICES = frozenset(
     {

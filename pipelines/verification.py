@@ -17,6 +17,7 @@ from typing import Any
 from pipelines.changes import Cursor, CursorTooOld, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
 from pipelines.committed import State, committed
+from pipelines.damage import refuse_damage
 from pipelines.errors import PipelineError
 from pipelines.kinds import ACCOUNT, KINDS, Kind, Reader
 from pipelines.lateness import became_late_since
@@ -150,6 +151,8 @@ class Verification:
     def _synchronized(self) -> State:
         with self._warehouse.session() as session:
             state = committed(session, self._company_id) or {}
+            if "cursors" in state:
+                refuse_damage(session)
         if "cursors" not in state:
             raise NeverSynchronized(
                 f"Company {self._company_id} has nothing to verify: its first sync has not come to its end. "

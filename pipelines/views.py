@@ -3,10 +3,12 @@
 Time passes: an invoice whose deadline is behind us is late in the views, whatever was stored.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 
-from pipelines.tables import DATASET, TABLES
+from pipelines.tables import DATASET, LISTED, TABLES, Table
 from pipelines.unpaid import UNPAID
 from pipelines.warehouse import Session
 
@@ -58,7 +60,7 @@ OPEN_INVOICES = View(
     f"""
     SELECT
         i.company_id, i.account_id, a.name AS account_name,
-        x.account_id IS NULL AND c.disconnected_at IS NULL AS synchronized,
+        x.account_id IS NULL AND c.company_id IS NOT NULL AND c.disconnected_at IS NULL AS synchronized,
         i.invoice_id, i.invoice_number, i.date, i.deadline,
         COALESCE(i.deadline < {_TODAY}, FALSE) AS late,
         CAST(COALESCE(GREATEST({_TODAY} - i.deadline, 0), 0) AS INTEGER) AS days_late,
@@ -91,7 +93,7 @@ ACCOUNT_BALANCES = View(
     """
     SELECT
         a.company_id, a.account_id, a.name AS account_name,
-        x.account_id IS NULL AND c.disconnected_at IS NULL AS synchronized, x.excluded_at,
+        x.account_id IS NULL AND c.company_id IS NOT NULL AND c.disconnected_at IS NULL AS synchronized, x.excluded_at,
         COUNT(o.invoice_id) AS open_invoices,
         COUNT(CASE WHEN o.late THEN 1 END) AS late_invoices,
         COALESCE(SUM(COALESCE(o.remaining_amount_with_tax, o.amount)), 0) AS outstanding,
@@ -101,7 +103,8 @@ ACCOUNT_BALANCES = View(
     LEFT JOIN open_invoices o ON o.company_id = a.company_id AND o.account_id = a.account_id
     LEFT JOIN excluded_accounts x ON x.company_id = a.company_id AND x.account_id = a.account_id
     LEFT JOIN companies c ON c.company_id = a.company_id
-    GROUP BY a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, c.disconnected_at, a.synced_at
+    GROUP BY
+        a.company_id, a.account_id, a.name, x.account_id, x.excluded_at, c.company_id, c.disconnected_at, a.synced_at
     """,
 )
 
@@ -151,18 +154,42 @@ def summary(session: Session, view: View, company_id: int) -> dict[str, int | fl
     return {"rows": int(rows), "outstanding_euros": float(outstanding)}
 
 
-def describe(session: Session) -> None:
-    """Bring views and comments to what is declared; touches only what differs."""
+_MADE = re.compile(r" \(made (\S+)\)$")
+
+
+def describe(session: Session) -> dict[str, str]:
+    """Bring views and comments to what is declared; touches only what differs.
+
+    Returns when each table that lists fill was made, by name, as its comment tells; nothing is known of older ones.
+    """
+    made: dict[str, str] = {}
     known = session.comments(DATASET)
     if any(known.get((view.name, None)) != view.comment for view in VIEWS):
         _create_views(session)
     for table in TABLES:
-        if known.get((table.name, None)) != table.description:
-            session.execute(f"COMMENT ON TABLE {DATASET}.{table.name} IS {_quoted(table.description)}")
+        comment = _comment(table, known.get((table.name, None)))
+        if known.get((table.name, None)) != comment:
+            session.execute(f"COMMENT ON TABLE {DATASET}.{table.name} IS {_quoted(comment)}")
+        if found := _MADE.search(comment):
+            made[table.name] = found[1]
         for column in table.columns:
             if known.get((table.name, column.name)) != column.description:
                 target = f"{DATASET}.{table.name}.{column.name}"
                 session.execute(f"COMMENT ON COLUMN {target} IS {_quoted(column.description)}")
+    return made
+
+
+def _comment(table: Table, known: str | None) -> str:
+    """The description, and when the table was made: a comment goes with its table, and tells it from the next one.
+
+    A table without any comment was just made. One whose comment does not tell is from before they did, and stays so.
+    """
+    if table not in LISTED:
+        return table.description
+    if known is None:
+        return f"{table.description} (made {datetime.now(UTC).isoformat()})"
+    made = _MADE.search(known)
+    return table.description + (made[0] if made else "")
 
 
 def _create_views(session: Session) -> None:

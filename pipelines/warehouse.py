@@ -29,6 +29,9 @@ MEMORY_LIMIT = "256MB"
 ROW_GROUP_ROWS = 30_720
 """On closing, DuckDB merges pieces into groups, by default of 122,880 rows; these take half the memory to merge."""
 
+_HEADER_BYTES = 3 * 4096
+"""What every DuckDB file begins with; another process may make one between our look and our attempt."""
+
 _NAMED = frozenset({"host", "port", "dbname", "user", "password"})
 
 
@@ -133,10 +136,10 @@ class Session:
     def value(self, sql: str, *parameters: Any) -> Any:
         return self.rows(sql, *parameters)[0][0]
 
-    def has_table(self, name: str) -> bool:
+    def has_table(self, name: str, schema: str = DATASET) -> bool:
         return bool(
             self.rows(
-                "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s", DATASET, name
+                "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s", schema, name
             )
         )
 
@@ -289,10 +292,8 @@ class DuckDBWarehouse(Warehouse):
         except duckdb.IOException as error:
             if "conflicting lock" in str(error).lower() or "could not set lock" in str(error).lower():
                 raise _FileLocked(_holder(str(error))) from None
-            if is_new:
-                self.path.unlink(
-                    missing_ok=True
-                )  # half a header, where the disk is full: no later attempt could read it
+            if is_new and self.path.exists() and self.path.stat().st_size < _HEADER_BYTES:
+                self.path.unlink()  # half a header, where the disk is full: no later attempt could read it
             raise self._unusable(what_went_wrong(error)) from None
         except duckdb.Error as error:
             raise self._unusable(what_went_wrong(error)) from None

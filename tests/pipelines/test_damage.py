@@ -165,3 +165,18 @@ def test_a_crash_while_a_table_is_mended_leaves_the_mending_to_the_next_sync(
             synced.sync()
     synced.sync(rotation=NO_DETAILS)
     assert synced.differences() == []
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["receivables_staging_{}.invoices", "receivables._dlt_loads", "receivables._dlt_pipeline_state"],
+)
+def test_tables_of_the_loading_itself_that_were_dropped_come_back(make_company: MakeCompany, table: str) -> None:
+    company = make_company(2, 5)
+    company.lists_only()
+    by_hand(company, f"DROP TABLE {table.format(company.id)}")
+    invoices.create_invoice(company.world)
+    company.world.clock.advance(HOUR)
+    company.lists_only()
+    held, created = company.held()["invoices"], [one for one in company.world.invoices if one.kind == "invoice"]
+    assert {key[1] for key in held} == {one.id for one in created}

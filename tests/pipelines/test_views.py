@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pipelines.lateness import late_by_now
-from pipelines.tables import TABLES, Type
+from pipelines.tables import LISTED, TABLES, Type
 from pipelines.views import VIEWS, summary
 from pipelines.warehouse import Warehouse
 from sandbox.changes import invoices
@@ -100,6 +100,7 @@ def test_an_excluded_account_is_shown_as_not_synchronized(company_in: Company) -
     company_in.excluded = {account}
     company_in.sync()
     with company_in.warehouse.session() as session:
+        session.execute(f"INSERT INTO receivables.companies (company_id) VALUES ({company_in.id})")
         shown = dict(session.rows("SELECT account_id, synchronized FROM receivables.account_balances"))
         since = session.rows("SELECT account_id FROM receivables.account_balances WHERE excluded_at IS NOT NULL")
         open_ones = set(session.rows("SELECT account_id, synchronized FROM receivables.open_invoices"))
@@ -126,7 +127,8 @@ def test_comments_arrive_and_equal_the_declarations(any_warehouse: Warehouse, ma
     with company.warehouse.session() as session:
         comments = session.comments("receivables")
     for table in TABLES:
-        assert comments[table.name, None] == table.description
+        described = comments[table.name, None]
+        assert described.startswith(table.description) if table in LISTED else described == table.description
         for column in table.columns:
             assert comments[table.name, column.name] == column.description
     for view in VIEWS:

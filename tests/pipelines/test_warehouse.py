@@ -4,6 +4,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipelines.errors import WarehouseUnusable
@@ -11,6 +12,7 @@ from pipelines.landing import Landing
 from pipelines.tables import TABLES
 from pipelines.warehouse import Warehouse, warehouse_at
 from sandbox.changes import customers
+from tests.pipelines.company import file_with_tables
 from tests.pipelines.conftest import MakeCompany
 
 
@@ -76,3 +78,21 @@ def test_a_value_that_does_not_fit_is_not_repeated_in_the_error(
     told = "".join(traceback.format_exception(failure.value)) + "".join(capfd.readouterr())
     assert "Loading into the warehouse failed" in told
     assert "Confidentiel" not in told
+
+
+def test_a_file_that_another_process_makes_while_it_is_opened_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "receivables.duckdb"
+
+    class Meanwhile:
+        def execute(self, statement: str) -> None:
+            if statement.startswith("ATTACH"):
+                path.write_bytes(content)
+                raise duckdb.IOException("too many open files")
+
+    content = file_with_tables()
+    monkeypatch.setattr("pipelines.warehouse.duckdb.connect", Meanwhile)
+    with pytest.raises(WarehouseUnusable), warehouse_at(f"duckdb:///{path}").session():
+        pass
+    assert path.read_bytes() == content
