@@ -49,9 +49,10 @@ measures itself, against the same made-up company:
   out, whose rows have to stay as they are. Then each contender runs again, the SDK's script replacing its
   tables, and its tables are compared with the sandbox's true state. An account is left out from the start; the
   other two do that by a filter of the API.
-- *Peak memory* of a small company is where a script is ahead: dlt, Arrow and DuckDB take some 200 MB before the first
-  row comes. It hardly grows from there ([1,000,000 invoices](performance.md#growth)); that of a script grows with
-  the company.
+- *Share of the limit used*: of the requests that the windows between a run's first and its last would have granted.
+  More than all of them cannot be had; rest_api comes to it by asking until it is refused.
+- *Peak memory* is the process's own (`VmHWM`). Ours hardly grows with the company
+  ([1,000,000 invoices](performance.md#growth)); that of a script does.
 - *Credit notes* stand in the same list as invoices; the others are taken to tell them by their status or by the
   invoice that they credit; a draft that credits none has neither (the sign of its amount hints at it). Asking for
   them in a list of their own, by the filter `credit_note`, would tell them all.

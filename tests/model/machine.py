@@ -101,7 +101,7 @@ class CompanyLife(RuleBasedStateMachine):
         kind=st.sampled_from(["oauth", "api_token"]),
         left_out=st.sets(st.integers(0, 5), max_size=2),
         piece_rows=st.sampled_from([10_000, 15]),
-        plainly=st.sampled_from([True, True, False]),
+        plainly=st.sampled_from([True, True, True, False]),
     )
     def connect_a_company(self, seed: int, kind: str, left_out: set[int], piece_rows: int, plainly: bool) -> None:
         self.counted["sequences"] += 1

@@ -22,7 +22,7 @@ def _unmatch_without_an_event(company: Company, monkeypatch: pytest.MonkeyPatch)
 def test_an_invoice_whose_payment_went_without_an_event_is_made_good_after_a_crash(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    company = make_company(30, 250)
+    company = make_company(15, 120)
     company.sync()
     _unmatch_without_an_event(company, monkeypatch)
     assert company.differences()

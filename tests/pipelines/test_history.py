@@ -53,7 +53,7 @@ def _pending(company: Company) -> Any:
 
 
 def test_what_matters_is_read_before_anything_else_and_makes_the_company_ready(make_company: MakeCompany) -> None:
-    company = make_company(40, 400)
+    company = make_company(20, 200)
     pennylane = company.pennylane(Listening)
     assert isinstance(pennylane, Listening)
     report = company.sync(pennylane=pennylane).details
@@ -66,7 +66,7 @@ def test_what_matters_is_read_before_anything_else_and_makes_the_company_ready(m
 
 
 def test_without_a_share_for_history_a_first_sync_ends_when_the_company_is_ready(make_company: MakeCompany) -> None:
-    company = make_company(40, 400)
+    company = make_company(20, 200)
     pennylane = company.pennylane(Listening)
     assert isinstance(pennylane, Listening)
     report = company.sync(rotation=0, history_seconds=0, pennylane=pennylane).details
@@ -80,7 +80,7 @@ def test_without_a_share_for_history_a_first_sync_ends_when_the_company_is_ready
 def test_history_goes_on_hour_by_hour_within_the_share_newest_first_and_delays_no_change(
     make_company: MakeCompany,
 ) -> None:
-    company = make_company(40, 400)
+    company = make_company(20, 200)
     company.sync(rotation=0, history_seconds=0)
     hours = 0
     while left := _pending(company).requests:
