@@ -60,7 +60,7 @@ def _candidates(company_id: int) -> str:
             WHERE company_id = {company_id} AND NOT COALESCE(draft, FALSE)
                 AND (account_id IS NULL OR account_id NOT IN ({excluded}))
         ),
-        candidate AS NOT MATERIALIZED (
+        contacts AS NOT MATERIALIZED (
             SELECT
                 'contacts' AS what, a.account_id AS parent_id, FALSE AS received, a.contacts_synced_at AS last_read,
                 CASE
@@ -68,16 +68,18 @@ def _candidates(company_id: int) -> str:
                     WHEN a.updated_at >= %s OR {theirs} i.updated_at >= %s) THEN 1
                     ELSE {HISTORY}
                 END AS rank,
-                NULL AS day, a.synced_at AS seen_at
+                CAST(NULL AS DATE) AS day, a.synced_at AS seen_at
             FROM {DATASET}.accounts a
             WHERE a.company_id = {company_id} AND a.account_id NOT IN ({excluded})
-            UNION ALL
+        ),
+        payments AS NOT MATERIALIZED (
             SELECT
-                'payments', invoice_id,
+                'payments' AS what, invoice_id AS parent_id,
                 NOT COALESCE(NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount, FALSE) AS received,
-                payments_synced_at, rank, date, synced_at
+                payments_synced_at AS last_read, rank, date AS day, synced_at AS seen_at
             FROM invoice
-        )
+        ),
+        candidate AS NOT MATERIALIZED (SELECT * FROM contacts UNION ALL SELECT * FROM payments)
     """
 
 
@@ -172,7 +174,7 @@ def _oldest(session: Session, company_id: int, now: datetime, limit: int, condit
         return []
     oldest = " UNION ALL ".join(
         f"""(
-            SELECT * FROM candidate WHERE what = '{what}' AND last_read < %s AND {condition}
+            SELECT * FROM {what} WHERE last_read < %s AND {condition}
             ORDER BY last_read LIMIT {limit}
         )"""
         for what in get_args(What)
