@@ -11,7 +11,7 @@ from assets.run_lease import owner
 from assets.run_log import RunLog
 from pipelines.client import Pennylane
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, INVOICES, Table
-from pipelines.verification import Comparison, Verification, Verified
+from pipelines.verification import Comparison, Verified
 from resources.installation import USER_ERRORS, Installation
 
 CHECK = "equals_pennylane"
@@ -43,15 +43,8 @@ def verification(
         raise dg.Failure("Choose the company: the run needs a partition.", allow_retries=False)
     company_id, run = int(context.partition_key), context.run
     try:
-        with installation.inspected(company_id, owner(run.run_id), run.job_name) as pennylane:
-            found = Verification(
-                pennylane,
-                installation.warehouse,
-                company_id,
-                excluded=installation.connections.excluded(company_id),
-                clock=installation.clock,
-                watch=RunLog(context.log, installation.watch),
-            ).run()
+        log = RunLog(context.log, installation.watch)
+        found, pennylane = installation.verify(company_id, owner(run.run_id), run.job_name, watch=log)
     except USER_ERRORS as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
     for table, comparison in found.tables.items():

@@ -9,7 +9,7 @@ import click
 from cli.output import company_option, counted, json_option, print_json, print_table, stdout
 from cli.watching import watching
 from pipelines.due import Pending, pending
-from pipelines.verification import Comparison, Verification, Verified
+from pipelines.verification import Comparison, Verified
 from resources.connections import Connection
 from resources.installation import Installation
 
@@ -30,28 +30,15 @@ def verify(ctx: click.Context, *, details: bool, company_id: int | None, as_json
     with watching(quiet=as_json) as watch:
         installation = Installation(watch)
         connection = installation.connections.find(company_id)
-        found, requests = _verified(installation, connection.company_id, details=details)
+        owner = f"verification {uuid4()}"
+        found, pennylane = installation.verify(connection.company_id, owner, "verify", details=details)
+        requests = pennylane.statuses.total()
     unread = _pending(installation, connection.company_id)
     if as_json:
         print_json(_document(connection, found, unread, requests, details=details))
     else:
         _print(found, unread, requests, details=details)
     ctx.exit(0 if found.equal else 1)
-
-
-def _verified(installation: Installation, company_id: int, *, details: bool) -> tuple[Verified, int]:
-    """What was found, and the number of requests it took."""
-    with installation.inspected(company_id, f"verification {uuid4()}", "verify") as pennylane:
-        found = Verification(
-            pennylane,
-            installation.warehouse,
-            company_id,
-            excluded=installation.connections.excluded(company_id),
-            clock=installation.clock,
-            watch=installation.watch,
-            details=details,
-        ).run()
-        return found, pennylane.statuses.total()
 
 
 def _pending(installation: Installation, company_id: int) -> Pending:

@@ -26,35 +26,26 @@ from pipelines.changes import fetch
 from pipelines.client import ATTEMPTS, WORKERS, Pennylane
 from pipelines.committed import State
 from pipelines.due import Due, Pending, What, due_of, never_read, pending, requests_to_read, rotation
-from pipelines.errors import AskedForSilence, BrokenAnswer, NotListed, PennylaneRefused, PennylaneUnreachable
+from pipelines.errors import NotListed
 from pipelines.exclusions import published
+from pipelines.failures import Failures
 from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
-from pipelines.listing import list_items, more_follows
 from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.receipts import invoices_outdated_by, rows_with
-from pipelines.records import Record, Row, UnreadableRecord, to_row
+from pipelines.records import Row
 from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS, said, set_aside
-from pipelines.tables import BANK_TRANSACTION, CONTACTS, DATASET, INVOICES, MARKS, PAYMENT, PAYMENTS, Table
+from pipelines.short_lists import Details, Key, ShortLists
+from pipelines.tables import CONTACTS, DATASET, INVOICES, MARKS, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
-_PAGE = 100
 _AHEAD = 8 * WORKERS
 _ROUND = 5000
 """How much due work is taken from the database at once: memory does not grow with the company."""
 
-_IN_A_ROW = 10
-"""So many lists of one kind that cannot be read, one after the other, are no coincidence."""
-
 _LEAST_TRIED_AGAIN = 10
 """Of the lists that earlier runs set aside, even if nothing is left of the share."""
-
-_ONES_OWN_TROUBLE = (PennylaneRefused, BrokenAnswer, PennylaneUnreachable)
-"""What a single list may come to, while all others can be read: a server fails over one record, a cursor leads on and
-on..."""
-
-Key = tuple[Any, ...]
 
 _TABLES: dict[What, Table] = {"contacts": CONTACTS, "payments": PAYMENTS}
 
@@ -97,74 +88,6 @@ class DetailsReport:
     unreadable: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Details:
-    due: Due
-    read_at: datetime
-    rows: list[Row]
-    unreadable: dict[Key, str]
-    failure: "_Failure | None" = None
-
-    @property
-    def lists(self) -> set[str]:
-        """What had to be asked for."""
-        if self.due.what == "contacts":
-            return {"contacts"}
-        return {"payments", "matched_transactions"} if self.due.received else {"payments"}
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """A list that could not be read, by the last part of its path."""
-
-    list: str
-    error: PennylaneRefused | BrokenAnswer | PennylaneUnreachable
-
-    @property
-    def reason(self) -> str:
-        """Without what Pennylane says: this is kept, and shown."""
-        if isinstance(self.error, PennylaneRefused):
-            return f"{self.list} refused with status {self.error.status}"
-        return f"{self.list} unanswered" if isinstance(self.error, PennylaneUnreachable) else f"{self.list} broken"
-
-
-class _CursorRefused(PennylaneRefused):
-    """A cursor in mid-list: they live for a short time only, and a run may have waited longer for the limit."""
-
-
-class _Failures:
-    """Tells a list's own trouble from one of all lists of its kind."""
-
-    def __init__(self) -> None:
-        self._in_a_row: Counter[str] = Counter()
-        self._readable: dict[str, datetime] = {}
-        self._last: dict[str, _Failure] = {}
-
-    def note(self, details: _Details, *, known: bool) -> _Failure | None:
-        """The failure that is one too many in a row, if this is it; those `known` from earlier runs do not count.
-
-        Nor do those that were asked for before another of their kind that could be read: they are slower to fail.
-        """
-        failure = details.failure
-        if failure is None:
-            for one in details.lists:
-                self._in_a_row[one] = 0
-                self._readable[one] = max(details.read_at, self._readable.get(one, details.read_at))
-            return None
-        if known:
-            return None
-        self._last[failure.list] = failure
-        if details.read_at >= self._readable.get(failure.list, details.read_at):
-            self._in_a_row[failure.list] += 1
-        return failure if self._in_a_row[failure.list] >= _IN_A_ROW else None
-
-    def conclude(self) -> None:
-        """Raises a failure where no list of its kind could be read."""
-        for one, failure in self._last.items():
-            if one not in self._readable:
-                raise failure.error
-
-
 class DetailsSync:
     """One run over the contacts and payments of one company."""
 
@@ -176,7 +99,8 @@ class DetailsSync:
         self._report = DetailsReport()
         self._done: Counter[str] = Counter()
         self._refreshed: set[int] = set()
-        self._failures = _Failures()
+        self._failures = Failures()
+        self._lists = ShortLists(pennylane, landing.company_id, clock)
         kept = landing.state.get(UNREADABLE_DETAILS, {})
         self._set_aside = {
             table: {int(parent): found for parent, found in kept.get(table.name, {}).items()}
@@ -281,9 +205,9 @@ class DetailsSync:
             yield due
 
     def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool, known: bool = False) -> None:
-        collected: list[_Details] = []
+        collected: list[Details] = []
         since = time.monotonic()
-        with prefetched(completed(self._executor, self._fetch, dues, _AHEAD), _AHEAD) as results:
+        with prefetched(completed(self._executor, self._lists.read, dues, _AHEAD), _AHEAD) as results:
             for details in results:
                 collected.append(details)
                 trouble = self._failures.note(details, known=known)
@@ -297,7 +221,7 @@ class DetailsSync:
                     raise trouble.error
         self._land(collected, again=again)
 
-    def _land(self, collected: list[_Details], *, again: bool) -> None:
+    def _land(self, collected: list[Details], *, again: bool) -> None:
         if not collected:
             return
         rows: dict[Table, dict[Key, Row]] = {}
@@ -343,7 +267,7 @@ class DetailsSync:
         self._report.contacts_of += len(parents.get(CONTACTS, ()))
         self._report.payments_of += len(parents.get(PAYMENTS, ()))
 
-    def _note_unreadable(self, details: _Details) -> None:
+    def _note_unreadable(self, details: Details) -> None:
         """What cannot be read takes the place of what could not be read the time before."""
         table, parent = _TABLES[details.due.what], details.due.parent_id
         self._set_aside[table].pop(parent, None)
@@ -363,32 +287,6 @@ class DetailsSync:
     def _state(self) -> State:
         return {**self._landing.state, UNREADABLE_DETAILS: self._kept_aside()}
 
-    def _fetch(self, due: Due) -> _Details:
-        """What was read; lists that cannot be are told by the list's name and the error."""
-        read_at = self._clock()
-        records: list[tuple[Table, Record, Row]] = []
-        for name, path, table, filled in self._lists(due):
-            try:
-                records += [(table, record, filled) for record in self._all(path)]
-            except AskedForSilence:
-                raise
-            except _ONES_OWN_TROUBLE as error:
-                return _Details(due, read_at, [], {}, _Failure(name, error))
-        return self._read_records(due, read_at, records)
-
-    def _read_records(self, due: Due, read_at: datetime, records: Iterable[tuple[Table, Record, Row]]) -> _Details:
-        filled: Row = {"company_id": self._landing.company_id, "synced_at": read_at}
-        rows: dict[Key, Row] = {}
-        unreadable: dict[Key, str] = {}
-        for table, record, more in records:
-            try:
-                row = to_row(table, record, **filled, **more)
-            except UnreadableRecord as error:
-                unreadable[table.key_of({**filled, **more, table.id_column: record["id"]})] = error.reason
-            else:
-                rows[table.key_of(row)] = row
-        return _Details(due, read_at, list(rows.values()), unreadable)
-
     def _refresh(self, invoices: Collection[int]) -> None:
         """Read invoices again whose payments changed without an event: what is left to be paid may have changed too.
 
@@ -405,45 +303,3 @@ class DetailsSync:
         self._landing.land({}, {**self._landing.state, UNREADABLE: reader.to_state()})
         self._refreshed |= set(invoices)
         self._report.unreadable += [one for one in reader.told() if one not in already_told]
-
-    def _lists(self, due: Due) -> Iterator[tuple[str, str, Table, Row]]:
-        """What has to be asked for: the list's name and path, the table it fills, and what its records do not say."""
-        if due.what == "contacts":
-            yield "contacts", f"/customers/{due.parent_id}/contacts", CONTACTS, {"account_id": due.parent_id}
-            return
-        for name, kind in (("payments", PAYMENT), ("matched_transactions", BANK_TRANSACTION)):
-            if kind == PAYMENT or due.received:
-                path = f"/customer_invoices/{due.parent_id}/{name}"
-                yield name, path, PAYMENTS, {"invoice_id": due.parent_id, "kind": kind}
-
-    def _all(self, path: str) -> list[Record]:
-        """All of a short list; nothing where its parent was deleted meanwhile (the change feed will tell)."""
-        try:
-            return self._pages(path)
-        except _CursorRefused:
-            return self._pages(path)  # from its beginning, once
-        except PennylaneRefused as refusal:
-            if refusal.status == 404:
-                return []
-            raise
-
-    def _pages(self, path: str) -> list[Record]:
-        parameters: dict[str, str | int] = {"limit": _PAGE, "sort": "id"}
-        found: dict[int, Record] = {}
-        while True:
-            try:
-                answer = self._pennylane.get(path, parameters)
-            except PennylaneRefused as refusal:
-                if refusal.status == 400 and "cursor" in parameters:
-                    raise _CursorRefused(str(refusal), refusal.status) from None
-                raise
-            page = {record["id"]: record for record in list_items(answer, path)}
-            if not more_follows(answer, path):
-                return list({**found, **page}.values())
-            cursor = answer.get("next_cursor")
-            if not isinstance(cursor, str) or page.keys() <= found.keys():
-                raise BrokenAnswer(
-                    f"Pennylane announces more of {path} without saying where; the next sync asks again."
-                )
-            found |= page
-            parameters["cursor"] = cursor

@@ -10,6 +10,7 @@ from pipelines.client import Pennylane
 from pipelines.errors import AuthorizationFailed, MissingScope, PipelineError, naming
 from pipelines.landing import Landing
 from pipelines.progress import Progress, Watch
+from pipelines.verification import Verification, Verified
 from pipelines.warehouse import Warehouse, warehouse_at
 from resources.clock import Clock, utc_now
 from resources.connections import Connection, Connections
@@ -97,17 +98,33 @@ class Installation:
         ):
             yield Company(connection, self.pennylane(connection), landing)
 
-    @contextmanager
-    def inspected(self, company_id: int, owner: str, purpose: str) -> Iterator[Pennylane]:
-        """Look at a company while nobody else works on it, and write nothing. Raises as `company` does."""
+    def verify(
+        self, company_id: int, owner: str, purpose: str, *, watch: Watch | None = None, details: bool = False
+    ) -> tuple[Verified, Pennylane]:
+        """Compare a company with Pennylane while nobody else works on it, and write nothing. Raises as `company` does.
+
+        What was found, and the client that was asked, with its counts.
+        """
         connection = self.authorized(company_id)
         with (
             self.connections.lease(company_id, owner, purpose) as lease,
             self._authorization_watched(company_id),
             naming(company_id),
         ):
-            yield self.pennylane(connection)
+            pennylane = self.pennylane(connection)
+            excluded = self.connections.excluded(company_id)
+            verification = Verification(
+                pennylane,
+                self.warehouse,
+                company_id,
+                excluded=excluded,
+                clock=self.clock,
+                watch=watch or self.watch,
+                details=details,
+            )
+            found = verification.run()
             lease.check()
+            return found, pennylane
 
     @contextmanager
     def _recorded(self, company_id: int) -> Iterator[None]:

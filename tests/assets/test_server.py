@@ -1,20 +1,14 @@
 """`pennylane-sync start`: Dagster's own servers over the installation, as the UI uses them."""
 
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-import requests
 
 from sandbox.server import SandboxServer
 from tests.assets.dagster import dagster_side
+from tests.assets.serving import started, wait_until
 from tests.program import Program, control
-from tests.resources.ports import free_port
 
 _SEEN = """
 {
@@ -24,80 +18,6 @@ _SEEN = """
   }
 }
 """
-_BACKFILL = """
-mutation($company: String!) {
-  launchPartitionBackfill(backfillParams: {
-    selector: {
-      partitionSetName: "initial_sync_partition_set"
-      repositorySelector: {repositoryLocationName: "pennylane-sync", repositoryName: "__repository__"}
-    }
-    partitionNames: [$company]
-    fromFailure: false
-    tags: []
-  }) { __typename ... on PythonError { message } }
-}
-"""
-_LAUNCH = """
-mutation($company: String!) {
-  launchRun(executionParams: {
-    selector: {
-      jobName: "hourly_sync"
-      repositoryLocationName: "pennylane-sync"
-      repositoryName: "__repository__"
-    }
-    runConfigData: {}
-    executionMetadata: {tags: [{key: "dagster/partition", value: $company}]}
-  }) { __typename ... on PythonError { message } }
-}
-"""
-_RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
-
-
-class Server:
-    """What `start` serves."""
-
-    def __init__(self, url: str, process: "subprocess.Popen[str]") -> None:
-        self.url = url
-        self.process = process
-
-    def ask(self, query: str, **variables: object) -> dict[str, Any]:
-        answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
-        answer.raise_for_status()
-        content: dict[str, Any] = answer.json()
-        assert "errors" not in content, content
-        data: dict[str, Any] = content["data"]
-        return data
-
-    def runs(self) -> list[tuple[str, str]]:
-        """Job and status, newest first."""
-        return [(run["jobName"], run["status"]) for run in self.ask(_RUNS)["runsOrError"]["results"]]
-
-
-@contextmanager
-def started(program: Program) -> Iterator[Server]:
-    port = free_port()
-    with program.start("start", "--port", str(port), stderr=subprocess.STDOUT) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline().startswith("Dagster starts")
-            url = f"http://127.0.0.1:{port}"
-            assert process.stdout.readline().startswith(f"Dagster's UI: {url} ")
-            yield Server(url, process)
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.5)
-
-
-def unfinished(server: Server) -> list[str]:
-    """The states of runs that wait or go on."""
-    return [status for _, status in server.runs() if status not in ("SUCCESS", "FAILURE", "CANCELED")]
 
 
 def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behind(
@@ -112,15 +32,14 @@ def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behin
         schedules = {one["name"]: one["scheduleState"]["status"] for one in seen["schedulesOrError"]["results"]}
         assert schedules == {"hourly": "RUNNING", "daily_verification": "STOPPED"}
 
-        launched = server.ask(_BACKFILL, company=str(company))["launchPartitionBackfill"]
-        assert launched == {"__typename": "LaunchBackfillSuccess"}
+        server.backfill(company)
         wait_until(lambda: server.runs() == [("initial_sync", "SUCCESS")])
         assert program.accounts(company) == {customer.id for customer in sandbox.world.customers}
         (status,) = program.status()
         assert (status["state"], status["ready"]) == ("active", True)
 
         control(sandbox, "POST", "faults", path="customer_invoices/", kind="latency", seconds=3, times=None)
-        assert server.ask(_LAUNCH, company=str(company))["launchRun"] == {"__typename": "LaunchRunSuccess"}
+        server.launch(company)
         wait_until(lambda: program.status()[0]["state"] == "syncing")
         assert f"Company {company} is being worked on: hourly_sync (run " in program.fails("sync")
         children = psutil.Process(server.process.pid).children(recursive=True)

@@ -12,34 +12,12 @@ from pipelines.warehouse import warehouse_at
 from sandbox.server import SandboxServer
 from sandbox.world import World
 from tests.assets.dagster import DagsterSide, dagster_side
-from tests.assets.test_server import Server, started, unfinished, wait_until
+from tests.assets.serving import Server, started, unfinished, wait_until
 from tests.cli.test_connect import authorize_in
 from tests.pipelines.truth import differences, expected, held
 from tests.program import Program, control
 from tests.resources.browser import Browser
 
-_LAUNCH = """
-mutation($company: String!, $job: String!) {
-  launchRun(executionParams: {
-    selector: { jobName: $job, repositoryLocationName: "pennylane-sync", repositoryName: "__repository__" }
-    runConfigData: {}
-    executionMetadata: {tags: [{key: "dagster/partition", value: $company}]}
-  }) { __typename ... on PythonError { message } }
-}
-"""
-_BACKFILL = """
-mutation($companies: [String!]!) {
-  launchPartitionBackfill(backfillParams: {
-    selector: {
-      partitionSetName: "initial_sync_partition_set"
-      repositorySelector: {repositoryLocationName: "pennylane-sync", repositoryName: "__repository__"}
-    }
-    partitionNames: $companies
-    fromFailure: false
-    tags: []
-  }) { __typename ... on PythonError { message } }
-}
-"""
 _HELD = "is being worked on: "
 
 
@@ -98,15 +76,13 @@ def test_schedule_backfill_and_command_lines_at_once_sync_each_company_one_by_on
         runs_before, known = side.instance.get_runs_count(), side.installation.connections
         control(sandbox, "DELETE", "requests")
         control(sandbox, "POST", "clock", advance_seconds=86_400)  # no access token is good any more
-        companies = [str(first.id), str(second.id)]
+        companies = [first.id, second.id]
         with slow(sandbox, "/v2/c", 1.5):
-            commands = [synced.start("sync", "--company", company) for company in (companies[0], *companies)]
+            commands = [synced.start("sync", "--company", str(company)) for company in (companies[0], *companies)]
             wait_until(lambda: {one.state for one in known.all()} == {"syncing"})
             for company in companies:
-                launched = server.ask(_LAUNCH, company=company, job="hourly_sync")["launchRun"]
-                assert launched == {"__typename": "LaunchRunSuccess"}
-            backfilled = server.ask(_BACKFILL, companies=companies)["launchPartitionBackfill"]
-            assert backfilled == {"__typename": "LaunchBackfillSuccess"}
+                server.launch(company)
+            server.backfill(*companies)
             ended = [(process.communicate(timeout=240)[1], process.returncode) for process in commands]
         wait_until(lambda: len(server.runs()) >= runs_before + 6 and not unfinished(server), 240)
         report = control(sandbox, "GET", "requests")
@@ -138,7 +114,7 @@ def killed_while_it_held_the_lease(
     control(sandbox, "POST", "clock", advance_seconds=3600)
     connections = side.installation.connections
     with slow(sandbox, "/v2/c", 3):
-        server.ask(_LAUNCH, company=str(world.id), job="hourly_sync")
+        server.launch(world.id)
         wait_until(lambda: connections.get(world.id).lease is not None)
         lease = connections.get(world.id).lease
         assert lease is not None

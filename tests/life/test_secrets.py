@@ -42,7 +42,7 @@ from sandbox import core
 from sandbox.oauth.codes import Codes
 from sandbox.server import SandboxServer
 from sandbox.tokens import Pair, Tokens
-from tests.assets.test_server import started, unfinished, wait_until
+from tests.assets.serving import started, unfinished, wait_until
 from tests.cli.test_connect import authorize_in
 from tests.logged import sitecustomize as logged
 from tests.pipelines.conftest import MakeCompany
@@ -57,15 +57,6 @@ __all__ = ["postgres_server", "postgres_url"]
 _CHARACTERS = "é@/:%+ #"
 """Of a password, each of which has to be written otherwise in an address."""
 
-_LAUNCH = """
-mutation($company: String!, $job: String!) {
-  launchRun(executionParams: {
-    selector: { jobName: $job, repositoryLocationName: "pennylane-sync", repositoryName: "__repository__" }
-    runConfigData: {}
-    executionMetadata: {tags: [{key: "dagster/partition", value: $company}]}
-  }) { __typename ... on PythonError { message } }
-}
-"""
 _INSTANCE = "{ instance { info } version runsOrError { ... on Runs { results { runConfigYaml tags { key value } } } } }"
 
 
@@ -203,21 +194,20 @@ def connected(program: Program, sandbox: SandboxServer, printed: Printed, given:
 
 def served(program: Program, sandbox: SandboxServer, printed: Printed) -> None:
     """Dagster's own servers launch both first syncs, a run that renews its token, and one whose token was revoked."""
-    first, second = (str(world.id) for world in sandbox.worlds)
+    first, second = (world.id for world in sandbox.worlds)
     with started(program) as server:
         lines: list[str] = []
         assert server.process.stdout is not None
         reading = threading.Thread(target=lines.extend, args=(server.process.stdout,), daemon=True)
         reading.start()  # a pipe that nobody reads stops its writers when it is full
         for company in (first, second):
-            launched = server.ask(_LAUNCH, company=company, job="initial_sync")["launchRun"]
-            assert launched == {"__typename": "LaunchRunSuccess"}
+            server.launch(company, "initial_sync")
         wait_until(lambda: unfinished(server) == [])
         assert [status for _, status in server.runs()] == ["SUCCESS", "SUCCESS"], lines
         control(sandbox, "POST", f"tokens/revoke_all?company={second}")
         control(sandbox, "POST", "clock", advance_seconds=86_400)
         for company in (first, second):
-            server.ask(_LAUNCH, company=company, job="hourly_sync")
+            server.launch(company)
         wait_until(lambda: unfinished(server) == [])
         assert sorted(status for _, status in server.runs()[:2]) == ["FAILURE", "SUCCESS"], lines
         printed.kept.append(("GraphQL", json.dumps(server.ask(_INSTANCE))))

@@ -16,6 +16,7 @@ from pipelines.errors import (
 from pipelines.pacing import Pacer
 from sandbox.faults import Fault
 from tests.pipelines.company import Company
+from tests.resources.fakes import JumpingClock
 
 Faulty = dict[str, Any]
 
@@ -68,22 +69,11 @@ LASTING: dict[str, tuple[Faulty, type[PipelineError]]] = {
 """Faults that stay, with the error that they come to."""
 
 
-class _Jumping:
-    """A clock on which every look takes a tenth of a second: what waits for a time comes to it."""
-
-    def __init__(self) -> None:
-        self._now = 1000.0
-
-    def __call__(self) -> float:
-        self._now += 0.1
-        return self._now
-
-
 class Unhurried(Pennylane):
     """Waits for nothing, the limit included: for a sandbox without one, whose 429 are made up."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        pacer = Pacer(clock=_Jumping(), wait=lambda condition, _: condition.wait(0.001))
+        pacer = Pacer(clock=JumpingClock(), wait=lambda condition, _: condition.wait(0.001))
         super().__init__(*arguments, **{"pacer": pacer, "sleep": lambda _: None, **options})
 
 

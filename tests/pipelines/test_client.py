@@ -23,7 +23,8 @@ from pipelines.errors import (
 from sandbox.faults import Fault
 from tests.pipelines.company import Company, make_sandbox
 from tests.pipelines.conftest import MakeCompany
-from tests.pipelines.elsewhere import Elsewhere
+from tests.resources.elsewhere import Elsewhere
+from tests.resources.fakes import JumpingClock
 
 TOKEN = "a-token-that-nobody-may-see"
 QUERY: dict[str, str | int] = {"limit": 100, "sort": "id"}
@@ -87,22 +88,11 @@ def test_a_passing_fault_is_retried_and_ends_in_the_right_answer(
     company: Company, client: Pennylane, fault: str
 ) -> None:
     client.pacer._wait = lambda _condition, _seconds: None
-    client.pacer._clock = _Jumping()
+    client.pacer._clock = JumpingClock()
     _fault(company, times=3, **FAULTS[fault])
     answer = client.get("/customers", QUERY)
     assert [one["id"] for one in answer["items"]] == [one.id for one in company.world.customers]
     assert company.requests["total"] == 4
-
-
-class _Jumping:
-    """A clock on which every look takes a tenth of a second: what waits for a time comes to it."""
-
-    def __init__(self) -> None:
-        self._now = 1000.0
-
-    def __call__(self) -> float:
-        self._now += 0.1
-        return self._now
 
 
 def test_a_fault_that_stays_ends_in_one_line_that_says_what_to_do(company: Company, client: Pennylane) -> None:
@@ -231,7 +221,7 @@ def test_no_error_shows_the_token(company: Company, kind: str) -> None:
     token = company.server.sandbox.tokens.add_company_token(company.id, token=TOKEN)
     client = Pennylane(company.server.url, RenewedToken(token, token), sleep=_no_wait)
     client.pacer._wait = lambda _condition, _seconds: None
-    client.pacer._clock = _Jumping()
+    client.pacer._clock = JumpingClock()
     _fault(company, times=None, **FAILURES[kind])
     with pytest.raises(PipelineError) as failure:
         client.get("/customers", QUERY)

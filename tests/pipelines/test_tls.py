@@ -19,7 +19,7 @@ from resources.oauth import revoke
 from resources.oauth_session import PennylaneOAuth
 from resources.oauth_session import PennylaneUnreachable as OAuthUnreachable
 from resources.settings import Settings
-from tests.pipelines.elsewhere import Elsewhere
+from tests.resources.elsewhere import Elsewhere
 
 TOKEN = "a-token-that-nobody-may-see"
 

@@ -1,4 +1,4 @@
-"""Time that a test moves, and a place to be from."""
+"""Time that a test moves, or that moves itself, and a place to be from."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,3 +14,14 @@ class FakeClock:
 
     def pass_(self, **amount: float) -> None:
         self.now += timedelta(**amount)
+
+
+class JumpingClock:
+    """Every look at it takes a tenth of a second: what waits for a time comes to it."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+
+    def __call__(self) -> float:
+        self._now += 0.1
+        return self._now

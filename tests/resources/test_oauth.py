@@ -12,10 +12,10 @@ from resources.oauth import SCOPES, ConsentRefused, ConsentTimedOut, authorize, 
 from resources.oauth_session import GrantRefused, OAuthRefused, PennylaneOAuth, PennylaneUnreachable
 from resources.settings import Settings, SettingsError
 from tests.resources.browser import Browser
+from tests.resources.elsewhere import Elsewhere
 from tests.resources.fakes import FakeClock
 from tests.resources.pennylane import Pennylane
 from tests.resources.ports import free_port
-from tests.resources.redirector import Redirector
 
 
 def test_a_person_who_says_yes_gives_access_to_the_company_chosen(pennylane: Pennylane, clock: FakeClock) -> None:
@@ -184,7 +184,8 @@ def test_a_revocation_that_is_not_sure_is_not_claimed(pennylane: Pennylane) -> N
 
 
 def test_neither_code_nor_secret_follows_a_redirect(pennylane: Pennylane, clock: FakeClock) -> None:
-    with Redirector() as elsewhere, Redirector(to=elsewhere.url) as pennylane_gone:
+    with Elsewhere() as elsewhere, Elsewhere() as pennylane_gone:
+        pennylane_gone.answer = (307, {"Location": f"{elsewhere.url}/oauth/token"}, b"")
         settings = pennylane.settings_with(pennylane_url=pennylane_gone.url)
         with pytest.raises(OAuthRefused, match="status 307"):
             PennylaneOAuth(settings).exchange("SECRET-code", clock())
@@ -198,7 +199,7 @@ def test_neither_a_proxy_nor_netrc_comes_between_us_and_a_stand_in_on_this_machi
 ) -> None:
     (tmp_path / "netrc").write_text("default login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with Redirector() as proxy:
+    with Elsewhere() as proxy:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
             for variable in (name, name.lower()):
                 monkeypatch.setenv(variable, "" if name == "NO_PROXY" else proxy.url)

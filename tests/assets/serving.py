@@ -1,0 +1,94 @@
+"""Dagster's own servers, as `pennylane-sync start` runs them, asked as its UI asks them."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+
+from tests.program import Program
+from tests.resources.ports import free_port
+
+_LAUNCH = """
+mutation($company: String!, $job: String!) {
+  launchRun(executionParams: {
+    selector: { jobName: $job, repositoryLocationName: "pennylane-sync", repositoryName: "__repository__" }
+    runConfigData: {}
+    executionMetadata: {tags: [{key: "dagster/partition", value: $company}]}
+  }) { __typename ... on PythonError { message } }
+}
+"""
+_BACKFILL = """
+mutation($companies: [String!]!) {
+  launchPartitionBackfill(backfillParams: {
+    selector: {
+      partitionSetName: "initial_sync_partition_set"
+      repositorySelector: {repositoryLocationName: "pennylane-sync", repositoryName: "__repository__"}
+    }
+    partitionNames: $companies
+    fromFailure: false
+    tags: []
+  }) { __typename ... on PythonError { message } }
+}
+"""
+_RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+
+
+class Server:
+    """What `start` serves."""
+
+    def __init__(self, url: str, process: "subprocess.Popen[str]") -> None:
+        self.url = url
+        self.process = process
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        answer.raise_for_status()
+        content: dict[str, Any] = answer.json()
+        assert "errors" not in content, content
+        data: dict[str, Any] = content["data"]
+        return data
+
+    def launch(self, company_id: int, job: str = "hourly_sync") -> None:
+        """Start a job for a company."""
+        launched = self.ask(_LAUNCH, company=str(company_id), job=job)["launchRun"]
+        assert launched == {"__typename": "LaunchRunSuccess"}
+
+    def backfill(self, *company_ids: int) -> None:
+        """Start the first syncs of companies."""
+        companies = [str(one) for one in company_ids]
+        launched = self.ask(_BACKFILL, companies=companies)["launchPartitionBackfill"]
+        assert launched == {"__typename": "LaunchBackfillSuccess"}
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Job and status, newest first."""
+        return [(run["jobName"], run["status"]) for run in self.ask(_RUNS)["runsOrError"]["results"]]
+
+
+@contextmanager
+def started(program: Program) -> Iterator[Server]:
+    port = free_port()
+    with program.start("start", "--port", str(port), stderr=subprocess.STDOUT) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("Dagster starts")
+            url = f"http://127.0.0.1:{port}"
+            assert process.stdout.readline().startswith(f"Dagster's UI: {url} ")
+            yield Server(url, process)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def unfinished(server: Server) -> list[str]:
+    """The states of runs that wait or go on."""
+    return [status for _, status in server.runs() if status not in ("SUCCESS", "FAILURE", "CANCELED")]
