@@ -13,17 +13,16 @@ from hypothesis.stateful import run_state_machine_as_test
 from pipelines.landing import Landing
 from pipelines.warehouse import warehouse_at
 from tests.long.tried import tried
-from tests.model.machine import CompanyLife
+from tests.model.machine import CompanyLife, LifeThroughDlt
 from tests.postgres import PostgresServer, postgres_server
 
 __all__ = ["postgres_server"]
 
-PARTS = {"DuckDB": 40, "Postgres": 8}
-LIVES = 50
+PARTS = {"DuckDB": 40, "DuckDB, through dlt": 4, "Postgres, through dlt": 8}
+LIVES = {"DuckDB": 50, "DuckDB, through dlt": 15, "Postgres, through dlt": 15}
 """In each part, and 20 steps in each of them."""
 
 THOROUGHLY = settings(
-    max_examples=LIVES,
     stateful_step_count=20,
     deadline=None,
     database=None,
@@ -32,7 +31,8 @@ THOROUGHLY = settings(
 )
 
 
-class LifeInPostgres(CompanyLife):
+class LifeInPostgres(LifeThroughDlt):
+    counted: ClassVar[Counter[str]] = Counter()
     server: ClassVar[PostgresServer]
 
     @contextmanager
@@ -41,6 +41,9 @@ class LifeInPostgres(CompanyLife):
         self.server.run(f'CREATE DATABASE "{name}" TEMPLATE with_tables')
         yield self.server.url(name)
         self.server.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+KINDS = {"DuckDB": CompanyLife, "DuckDB, through dlt": LifeThroughDlt, "Postgres, through dlt": LifeInPostgres}
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +56,16 @@ def server_with_tables(postgres_server: PostgresServer, tmp_path_factory: pytest
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("database", "part"), [(one, part) for one, parts in PARTS.items() for part in range(parts)])
+@pytest.mark.parametrize(("where", "part"), [(one, part) for one, parts in PARTS.items() for part in range(parts)])
 def test_whatever_happens_the_tables_are_those_that_the_rules_demand(
-    server_with_tables: PostgresServer, database: str, part: int
+    server_with_tables: PostgresServer, where: str, part: int
 ) -> None:
     LifeInPostgres.server = server_with_tables
-    life = CompanyLife if database == "DuckDB" else LifeInPostgres
+    life = KINDS[where]
     before = Counter(life.counted)
     try:
-        run_state_machine_as_test(seed(part)(type(life.__name__, (life,), {})), settings=THOROUGHLY)
+        run_state_machine_as_test(
+            seed(part)(type(life.__name__, (life,), {})), settings=settings(THOROUGHLY, max_examples=LIVES[where])
+        )
     finally:
-        tried.update({f"model, {database}: {what}": times for what, times in (life.counted - before).items()})
+        tried.update({f"model, {where}: {what}": times for what, times in (life.counted - before).items()})

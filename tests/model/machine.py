@@ -20,7 +20,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pipelines import details, landing
 from pipelines.tables import DATASET
-from pipelines.warehouse import DuckDBWarehouse
 from resources.installation import USER_ERRORS, NotAuthorized
 from resources.leases import LeaseHeld
 from sandbox.changes import customers, invoices, receipts
@@ -75,13 +74,16 @@ def _faults() -> st.SearchStrategy[Fault]:
 
 
 class CompanyLife(RuleBasedStateMachine):
-    """One company, in a DuckDB file unless told. `counted` is told what was tried.
+    """One company, in a DuckDB file. `counted` is told what was tried.
 
-    dlt takes most of a sync's time, and is what it is in any order of events: in two lives out of three, something
-    simpler loads in its place. Kills within dlt are tried by `tests/life`.
+    dlt takes most of a sync's time, and does the same in any order of events: something simpler loads in its place.
     """
 
     counted: ClassVar[Counter[str]] = Counter()
+    piece_rows: ClassVar[tuple[int, ...]] = (10_000, 15)
+
+    def loading(self) -> AbstractContextManager[None]:
+        return without_dlt()
 
     def new_warehouse(self, home: Path) -> AbstractContextManager[str]:
         """The address of a warehouse that knows nothing of the company, for as long as the block runs."""
@@ -100,22 +102,18 @@ class CompanyLife(RuleBasedStateMachine):
         seed=st.integers(0, 5),
         kind=st.sampled_from(["oauth", "api_token"]),
         left_out=st.sets(st.integers(0, 5), max_size=2),
-        piece_rows=st.sampled_from([10_000, 15]),
-        plainly=st.sampled_from([True, True, True, False]),
+        in_pieces=st.booleans(),
     )
-    def connect_a_company(self, seed: int, kind: str, left_out: set[int], piece_rows: int, plainly: bool) -> None:
+    def connect_a_company(self, seed: int, kind: str, left_out: set[int], in_pieces: bool) -> None:
         self.counted["sequences"] += 1
         home = Path(tempfile.mkdtemp(prefix="life-"))
         self.until_the_end.callback(shutil.rmtree, home)
         for module in (landing, details):
-            self.until_the_end.enter_context(mock.patch.object(module, "PIECE_ROWS", piece_rows))
+            self.until_the_end.enter_context(mock.patch.object(module, "PIECE_ROWS", self.piece_rows[in_pieces]))
         server = self.until_the_end.enter_context(make_sandbox(customers=6, invoices=18, seed=seed))
         url = self.until_the_end.enter_context(self.new_warehouse(home))
         self.office = Office(server, home, url)
-        if plainly and isinstance(self.office.warehouse, DuckDBWarehouse):
-            self.until_the_end.enter_context(without_dlt())
-        else:
-            self.counted["sequences loaded by dlt"] += 1
+        self.until_the_end.enter_context(self.loading())
         # Kept open, as a file that is opened for each of the many moments takes as long as all the rest.
         self.until_the_end.enter_context(self.office.warehouse.session())
         self.world = server.world
@@ -463,3 +461,13 @@ class CompanyLife(RuleBasedStateMachine):
 
     def _held(self) -> Tables:
         return held(self.office.warehouse, self.company, with_times=True)
+
+
+class LifeThroughDlt(CompanyLife):
+    """The same, loaded as it is loaded everywhere else."""
+
+    counted: ClassVar[Counter[str]] = Counter()
+    piece_rows = (10_000, 50)
+
+    def loading(self) -> AbstractContextManager[None]:
+        return nullcontext()
