@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 # Not cut to 80 columns where the output goes into a file or another program.
@@ -53,7 +54,7 @@ def shown(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M}"
-    return str(value).replace("[", r"\[")
+    return escape(str(value))
 
 
 def counted(number: int, what: str) -> str:

@@ -21,6 +21,8 @@ from pipelines.records import Record, Row
 
 EVENTS_PER_PAGE = 1000
 OVERLAP = timedelta(minutes=5)
+CLOCKS_APART = timedelta(minutes=10)
+"""Our clock and Pennylane's, at the most."""
 _JUST_BEFORE = timedelta(milliseconds=1)
 
 Event = tuple[int, str, str]
@@ -28,7 +30,10 @@ Event = tuple[int, str, str]
 
 
 class CursorTooOld(Exception):
-    """The feed no longer tells all that happened since the cursor (it keeps four weeks): a full sync is due."""
+    """The feed does not tell all that happened since the last sync: a full sync is due.
+
+    It keeps four weeks; and a cursor may stand in the future.
+    """
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,21 @@ class Cursor:
         return cls(datetime.fromisoformat(state["until"]), recent)
 
 
-def read_feed(pennylane: Pennylane, path: str, cursor: Cursor) -> tuple[set[Event], Cursor]:
-    """What happened since the cursor, and the cursor after it. Raises CursorTooOld."""
+def read_feed(pennylane: Pennylane, path: str, cursor: Cursor, now: datetime) -> tuple[set[Event], Cursor]:
+    """What happened since the cursor, and the cursor after it; `now` is our time. Raises CursorTooOld.
+
+    The cursor goes no further than both clocks: an answer with a wrong `Date`, such as a proxy's, would else take it
+    past all that happens until then. One that stands there already is of no use.
+    """
     events: dict[Event, datetime] = {}
     server_time: datetime | None = None
     for page in _pages(pennylane, path, cursor.until - OVERLAP):
         server_time = server_time or pennylane.server_time()
         events.update(page)
-    # Not by the events' own times: one dated in the future would take the cursor past all that happens until then.
-    until = max(cursor.until, server_time or cursor.until)
+    if server_time and cursor.until > max(server_time, now) + CLOCKS_APART:
+        raise CursorTooOld
+    # Not by the events' own times: one dated in the future would take the cursor there as well.
+    until = max(cursor.until, min(server_time or cursor.until, now + CLOCKS_APART))
     recent = frozenset(event for event, at in events.items() if until - OVERLAP <= at and not _may_recur(at, until))
     return events.keys() - cursor.recent, Cursor(until, recent)
 

@@ -167,7 +167,9 @@ class Pennylane:
                 response = self._session.get(
                     self._base + path, params=params, auth=_BearerAuth(token), timeout=_TIMEOUT, allow_redirects=False
                 )
-                answered.update(response.headers)
+                answered |= {name.lower(): value for name, value in response.headers.items()}
+                if response.status_code not in (200, 429):
+                    answered.pop("date", None)  # a gateway may have answered, by a clock of its own
         except requests.RequestException as error:
             # The error's own text may hold the address with its filter; its type says enough.
             raise _Again(f"no answer ({type(error).__name__})") from None
@@ -181,8 +183,7 @@ class Pennylane:
         try:
             yield headers
         finally:
-            lowered = {name.lower(): value for name, value in headers.items()}
-            self.pacer.release(ticket, lowered or None)
+            self.pacer.release(ticket, headers or None)
 
     def _read(self, path: str, response: requests.Response, token: str) -> Json:
         status = response.status_code
@@ -205,7 +206,7 @@ class Pennylane:
                 f"Pennylane{self._company} no longer accepts the token ({said}). "
                 "Authorize again: pennylane-sync connect"
             )
-        if status == 403:
+        if status == 403 and "scope" in said.lower():  # GUIDE: "the message names it"; others are a gateway's
             raise MissingScope(
                 f"Pennylane{self._company} refuses {path}: {said} Connect again with that scope: pennylane-sync connect"
             )
@@ -224,7 +225,8 @@ def _seconds(header: str | None, default: float) -> float:
 
 def _json_object(response: requests.Response) -> Json:
     try:
-        answer = json.loads(response.content, parse_float=Decimal)
+        # NaN and Infinity are no JSON, and no database takes them for it: as texts, where amounts refuse them.
+        answer = json.loads(response.content, parse_float=Decimal, parse_constant=str)
     except ValueError:
         raise _Again("status 200, but no JSON") from None
     if not isinstance(answer, dict):

@@ -107,6 +107,12 @@ class DetailsSync:
             for table in _TABLES.values()
         }
         self._from_earlier = {(table, parent) for table, parents in self._set_aside.items() for parent in parents}
+        self._slow_to_fail = {
+            (table, parent)
+            for table, parents in self._set_aside.items()
+            for parent, found in parents.items()
+            if any(one == NAMELESS for one, _ in found)  # the whole list, not one of its records
+        }
         self._failed: set[tuple[Table, int]] = set()
 
     def run(self, share: Share, when_ready: Callable[[], None] = lambda: None) -> DetailsReport:
@@ -177,11 +183,14 @@ class DetailsSync:
             return pending(session, self._landing.company_id, started).ready
 
     def _but_set_aside(self, dues: list[Due]) -> list[Due]:
-        later = self._from_earlier | self._failed
+        later = self._slow_to_fail | self._failed
         return [due for due in dues if (_TABLES[due.what], due.parent_id) not in later]
 
     def _try_what_was_set_aside(self, started: datetime, allowance: _Allowance) -> None:
-        """By earlier runs; last, since it may be slow to fail. What is none of ours any more is forgotten."""
+        """By earlier runs, and was not read again by this one. What is none of ours any more is forgotten.
+
+        Last, since whole lists may be slow to fail.
+        """
         dues: list[Due] = []
         with self._landing.warehouse.session() as session:
             for what, table in _TABLES.items():
@@ -199,9 +208,9 @@ class DetailsSync:
     def _tried(self, dues: Iterable[Due], allowance: _Allowance) -> Iterator[Due]:
         """As many as are left of the share, at what they cost if they fail again; the others wait for the next run."""
         for number, due in enumerate(dues):
-            if not allowance.take(due.requests * ATTEMPTS) and number >= _LEAST_TRIED_AGAIN:
+            attempts = ATTEMPTS if (_TABLES[due.what], due.parent_id) in self._slow_to_fail else 1
+            if not allowance.take(due.requests * attempts) and number >= _LEAST_TRIED_AGAIN:
                 return
-            self._from_earlier.remove((_TABLES[due.what], due.parent_id))
             yield due
 
     def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool, known: bool = False) -> None:
@@ -271,6 +280,8 @@ class DetailsSync:
         """What cannot be read takes the place of what could not be read the time before."""
         table, parent = _TABLES[details.due.what], details.due.parent_id
         self._set_aside[table].pop(parent, None)
+        self._from_earlier.discard((table, parent))
+        self._slow_to_fail.discard((table, parent))
         if details.failure:
             self._set_aside[table][parent] = [[NAMELESS, details.failure.reason]]
             self._failed.add((table, parent))

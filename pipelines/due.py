@@ -92,7 +92,7 @@ def _from_candidates(
 
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
 
-_UNREAD = f"last_read IS NULL AND (rank < {HISTORY} OR seen_at > %s)"
+_UNREAD = f"last_read IS NULL AND (rank < {HISTORY} OR seen_at IS NULL OR seen_at > %s)"
 
 
 def never_read(

@@ -36,11 +36,28 @@ INDEXES = dict(
 )
 
 
+_OF_KEYS = {_index(table, *table.key, unique=True)[0]: table for table in TABLES}
+
+
 def index(session: Session) -> None:
-    """Make the indexes that are missing, where the database wants them."""
+    """Make the indexes that are missing, where the database wants them.
+
+    Where that of a key was missing, somebody may have put a row in twice: the one read last stays.
+    """
     if not session.looks_up_by_index:
         return
     known = {name for (name,) in session.rows("SELECT indexname FROM pg_indexes WHERE schemaname = %s", DATASET)}
     for name, statement in INDEXES.items():
-        if name not in known:
-            session.execute(statement)
+        if name in known:
+            continue
+        if name in _OF_KEYS:
+            _drop_doubles(session, _OF_KEYS[name])
+        session.execute(statement)
+
+
+def _drop_doubles(session: Session, table: Table) -> None:
+    same = " AND ".join(f"other.{column} = row.{column}" for column in table.key)
+    session.execute(
+        f"DELETE FROM {DATASET}.{table.name} AS row USING {DATASET}.{table.name} AS other WHERE {same} "
+        "AND (COALESCE(row.synced_at, '-infinity'), row.ctid) < (COALESCE(other.synced_at, '-infinity'), other.ctid)"
+    )

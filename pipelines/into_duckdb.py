@@ -10,6 +10,7 @@ from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 
+from pipelines.destinations import GivenWhole
 from pipelines.merging import MergesKeyByKey
 from pipelines.row_files import LONGEST_LINE
 
@@ -45,7 +46,7 @@ class _Client(MergesKeyByKey, DuckDbClient):
         return super().create_load_job(table, file_path, load_id, restore)
 
 
-class CopyingDuckDB(dlt.destinations.duckdb):
+class CopyingDuckDB(GivenWhole, dlt.destinations.duckdb):
     """dlt's DuckDB with this way of copying."""
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:

@@ -11,6 +11,7 @@ from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.storages.file_storage import FileStorage
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
 
+from pipelines.destinations import GivenWhole
 from pipelines.merging import MergesKeyByKey
 
 
@@ -34,7 +35,7 @@ class _Client(MergesKeyByKey, PostgresClient):
         return CopyJob(file_path) if type(job) is PostgresCsvCopyJob else job
 
 
-class CopyingPostgres(dlt.destinations.postgres):
+class CopyingPostgres(GivenWhole, dlt.destinations.postgres):
     """dlt's Postgres with this way of copying."""
 
     @property

@@ -1,10 +1,12 @@
 """Which list of the API fills which table, and how accounts are left out of it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pipelines.errors import BrokenAnswer
 from pipelines.filters import Condition, condition, within, without
 from pipelines.ranges import ALL_IDS, Range
 from pipelines.records import Record, Row, UnreadableRecord, to_row
@@ -60,16 +62,26 @@ CREDIT_NOTE = Kind(
 KINDS = (ACCOUNT, INVOICE, CREDIT_NOTE)
 
 
+_NO_COINCIDENCE = 20
+"""Where so many records of a kind, and most of those read, cannot be read, the trouble is not theirs."""
+
+_MOST_SET_ASIDE = 10_000
+"""They are kept in the state, and asked for again by each sync."""
+
+
 class Reader:
     """Turns records into rows, drops excluded accounts unread, and sets aside, with the reason, what cannot be read."""
 
     def __init__(self, company_id: int, excluded: frozenset[int], now: Callable[[], datetime]) -> None:
         self.unreadable: dict[tuple[Table, int], str] = {}
+        self._known: frozenset[tuple[Table, int]] = frozenset()
+        self._read: Counter[Table] = Counter()
         self._company_id = company_id
         self._excluded = excluded
         self._now = now
 
     def rows(self, kind: Kind, records: Iterable[Record]) -> list[Row]:
+        """Raises BrokenAnswer where there would be too many to set aside."""
         synced_at = self._now()
         rows = []
         for record in records:
@@ -81,9 +93,32 @@ class Reader:
                 self.unreadable[kind.table, record["id"]] = error.reason
                 continue
             self.unreadable.pop((kind.table, record["id"]), None)
-            if row is not None:
-                rows.append(row)
+            if row is not None and (kind is ACCOUNT or row["account_id"] not in self._excluded):
+                rows.append(row)  # an id that came as text is known once it is read
+        self._read[kind.table] += len(rows)
+        if len(self.unreadable) > _MOST_SET_ASIDE:
+            raise self._too_many(kind.table)
         return rows
+
+    def judge(self) -> None:
+        """Raises BrokenAnswer where most of a kind's records cannot be read, but for those known since `follow`."""
+        for table in (kind.table for kind in KINDS):
+            news = [key for key in self.unreadable.keys() - self._known if key[0] is table]
+            if len(news) >= _NO_COINCIDENCE and len(news) > self._read[table]:
+                raise self._too_many(table)
+
+    def follow(self) -> None:
+        """From here on only what changed is read, and what is set aside already: that is known to be unreadable."""
+        self._known = frozenset(self.unreadable)
+
+    def _too_many(self, table: Table) -> BrokenAnswer:
+        reasons = Counter(why for (of, _), why in list(self.unreadable.items()) if of is table)
+        ((why, times),) = reasons.most_common(1)
+        return BrokenAnswer(
+            f"{reasons.total():,} {table.name} cannot be read ({times:,} of them: {why}), against "
+            f"{self._read[table]:,} that can. Nothing is lost: the next sync asks again. If it persists, Pennylane has "
+            "changed what it sends, and a newer version of this program is needed."
+        )
 
     def forget(self, kind: Kind, ids: Iterable[int]) -> None:
         """These are about to be read anew: what was unreadable about them no longer counts."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from pipelines.committed import State, committed, forget_packages
 from pipelines.damage import drop_damaged_staging, look_for_damage, prepare
@@ -51,8 +52,10 @@ class Landing:
         self.made: dict[str, str] = {}
         self.tally: defaultdict[Table, Tally] = defaultdict(Tally)
         self.known_until: datetime | None = None
-        self._work_dir = work_dir / str(company_id)
+        self._companys_folder = work_dir / str(company_id)
+        self._work_dir = self._companys_folder / uuid4().hex
         self._before_write = before_write or (lambda: None)
+        self._is_writing = False
         self._loader: Loader | None = None
 
     @classmethod
@@ -66,7 +69,7 @@ class Landing:
         """
         landing = cls(warehouse, company_id, work_dir, before_write)
         with naming(company_id):
-            landing._clear()
+            shutil.rmtree(landing._companys_folder, ignore_errors=True)
             try:
                 landing._restore()
                 yield landing
@@ -105,11 +108,21 @@ class Landing:
     def writing(self) -> Iterator[Session]:
         """A session to write in; raises where we no longer may.
 
-        Asked when the session is open: a DuckDB file stays ours from then to its end, even if we are stopped meanwhile.
+        Asked when nobody else can write any more: the company stays ours to the session's end, even if we are stopped
+        meanwhile and another process takes over.
         """
         with self.warehouse.session() as session:
-            self._before_write()
-            yield session
+            if self._is_writing:
+                self._before_write()
+                yield session
+                return
+            with session.only_writer(self.company_id):
+                self._before_write()
+                self._is_writing = True
+                try:
+                    yield session
+                finally:
+                    self._is_writing = False
 
     def _delete_childless(self, session: Session, table: Table, rows: list[Row], parents: Collection[int]) -> None:
         """Delete what is left of parents that have no row any more; the merge replaces the others' rows."""
@@ -138,7 +151,7 @@ class Landing:
             forget_packages(session, self.company_id)
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
-        self._dlt().load(rows, state, self._before_write)
+        self._dlt().load(rows, state, self.writing)
 
     def _dlt(self) -> "Loader":
         if self._loader is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.changes import Cursor, CursorTooOld, Event, fetch, read_feed, touched
+from pipelines.changes import CLOCKS_APART, Cursor, CursorTooOld, Event, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
@@ -37,8 +37,6 @@ from pipelines.tally import Tally
 Mode = Literal["first", "full", "incremental"]
 _PAGES_AHEAD = 50
 
-_CLOCKS_APART = timedelta(minutes=10)
-"""Our clock and Pennylane's."""
 _LATE_EVENTS = timedelta(hours=1)
 """By how much a document's first event may come later than the document."""
 
@@ -115,13 +113,17 @@ class ListsSync:
         now = self._clock()
         return max(now, self._not_before) if self._not_before else now
 
+    def _server_time(self) -> datetime:
+        """Pennylane's, unless it is far ahead of ours (as `read_feed`)."""
+        return min(self._pennylane.server_time(), self._clock() + CLOCKS_APART)
+
     # First and full sync
 
     def _list_everything(self) -> None:
         """List all; goes on with a listing that was interrupted, unless it is old or left other accounts out."""
         self._report.mode = "full" if "cursors" in self._landing.state else "first"
         if self._excluded and self._report.mode == "full":
-            self._landing.known_until = self._clock() + _CLOCKS_APART
+            self._landing.known_until = self._clock() + CLOCKS_APART
         tasks = all_tasks(self._excluded)
         listing = self._interrupted_listing()
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
@@ -142,7 +144,7 @@ class ListsSync:
         listing_now = Listing(self._pennylane, self._reader, self._executor, tasks)
         with prefetched(listing_now.pages(), _PAGES_AHEAD) as pages:
             for page in pages:
-                noted = noted or self._pennylane.server_time() - (self._clock() - started) - timedelta(seconds=2)
+                noted = noted or self._server_time() - (self._clock() - started) - timedelta(seconds=2)
                 remaining[page.task.key] = subtract(remaining[page.task.key], page.covered)
                 pieces.add(page.task.kind.table, page.rows)
                 listed += len(page.rows)
@@ -150,8 +152,9 @@ class ListsSync:
                 self._watch(Progress("lists", listed, None if left is None else listed + left))
                 if pieces.full:
                     self._land_listed(pieces, started, noted, remaining)
+        self._reader.judge()
         self._unread = {kind.table: set() for kind in KINDS}
-        cursor = Cursor(noted or self._pennylane.server_time())
+        cursor = Cursor(noted or self._server_time())
         if self._holds_older_rows(started):
             self._land_listed(pieces, started, cursor.until, remaining)
             self._remove_unlisted(started)
@@ -261,10 +264,14 @@ class ListsSync:
 
     def _follow(self) -> None:
         state = self._landing.state
+        self._reader.follow()
         cursors = {path: Cursor.from_state(one) for path, one in state["cursors"].items()}
         events: dict[str, set[Event]] = {}
         following: dict[str, Cursor] = {}
-        feeds = {path: self._executor.submit(read_feed, self._pennylane, path, one) for path, one in cursors.items()}
+        feeds = {
+            path: self._executor.submit(read_feed, self._pennylane, path, one, self._clock())
+            for path, one in cursors.items()
+        }
         for path, feed in feeds.items():
             events[path], following[path] = feed.result()
         if self._excluded & touched(events[ACCOUNT.changelog], "delete"):
@@ -277,6 +284,7 @@ class ListsSync:
             ids = touched(events[kind.changelog]) | self._reader.unreadable_ids(kind.table) | self._unread[kind.table]
             self._fetch(kind, ids | late if kind is INVOICE else ids, pieces)
         self._catch_up(set(state["excluded"]) - self._excluded, pieces)
+        self._reader.judge()
         pieces.land(self._state(following))
         self._report.cursors = {path: cursor.until for path, cursor in following.items()}
 
@@ -292,7 +300,7 @@ class ListsSync:
 
         A first listing may have brought some of them already.
         """
-        self._keep_out_until(self._clock() + _CLOCKS_APART)
+        self._keep_out_until(self._clock() + CLOCKS_APART)
         if self._report.mode == "first":
             with self._landing.writing() as session:
                 for kind in (INVOICE, CREDIT_NOTE):

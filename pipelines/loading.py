@@ -5,8 +5,9 @@ Imported where there is something to load, for the reason that `committed` gives
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -40,18 +41,27 @@ class Loader:
         """The source's state, as the warehouse has it."""
         return copy.deepcopy(dict(self._pipeline.state.get("sources", {}).get(SOURCE, {})))
 
-    def load(self, rows: Mapping[Table, list[Row]], state: State, before_write: Callable[[], None]) -> None:
+    def load(
+        self,
+        rows: Mapping[Table, list[Row]],
+        state: State,
+        writing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         """Merge the rows and commit the state, in one package.
 
-        `before_write` may raise to prevent it: it is called when the warehouse is open, which may have taken its time.
+        `writing` is entered while the package is loaded, and may raise to prevent it.
         """
         with _dlt_errors():
             self._pipeline.extract(pennylane(rows, state, self._folder))
             self._pipeline.normalize()
-            with self._warehouse.session():
-                before_write()
+            with self._warehouse.session(), writing():
                 destination = self._warehouse.destination(self._company_id)
-                self._pipeline.load(destination, raise_on_failed_jobs=True)
+                loaded = self._pipeline.load(destination, raise_on_failed_jobs=True)
+        if not loaded.loads_ids:
+            raise WarehouseUnusable(
+                f"The package to be loaded has gone from {self._folder}: another program cleans up there, or another "
+                "sync of the company took over. Nothing is lost; the next sync repeats what is missing."
+            )
 
 
 @contextmanager

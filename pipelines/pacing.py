@@ -23,6 +23,8 @@ from email.utils import parsedate_to_datetime
 WINDOW_SECONDS = 5.0
 _DOCUMENTED_LIMIT = 25
 REQUESTS_PER_SECOND = _DOCUMENTED_LIMIT / WINDOW_SECONDS
+_LONGEST_WINDOW = 60.0
+"""Seconds; what is said to end later (milliseconds, a clock gone wrong) says nothing."""
 _SOONEST = 0.005
 
 
@@ -153,6 +155,9 @@ class Pacer:
             remaining = int(headers["ratelimit-remaining"])
             reset = float(headers["ratelimit-reset"])
         except (KeyError, ValueError):
+            return
+        ends = self.server.earliest_local(reset) if self.server.known else now
+        if not math.isfinite(reset) or ends > now + _LONGEST_WINDOW:
             return
         if limit <= 0 or (reset < self._window.reset and same_clock):
             return

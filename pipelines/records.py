@@ -13,6 +13,8 @@ Record = dict[str, Any]
 Row = dict[str, Any]
 
 MAX_ID = 2**63 - 1
+LONGEST_TEXT = 2_000_000
+"""Characters that the texts of a row may have together: written down they take up to eight bytes each."""
 _EXACT = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
 """Refuses what it would have to round, and more digits than the tables hold."""
 
@@ -41,6 +43,8 @@ def to_row(table: Table, record: Record, **filled: Any) -> Row:
         except (ValueError, TypeError, ArithmeticError):
             # Not the value itself: it may be personal data, and this text is logged.
             raise UnreadableRecord(table, record, f"{column.path} is no {column.type.value}") from None
+    if sum(len(value) for value in row.values() if isinstance(value, str)) > LONGEST_TEXT:
+        raise UnreadableRecord(table, record, f"its texts have over {LONGEST_TEXT:,} characters")
     return row
 
 

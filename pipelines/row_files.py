@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipelines.records import Row
+from pipelines.records import LONGEST_TEXT, Row
 from pipelines.tables import Table
 
-LONGEST_LINE = 16 * 2**20
+LONGEST_LINE = 8 * LONGEST_TEXT + 2**20
 """Bytes that a row may take; a reader has to be told."""
 
 

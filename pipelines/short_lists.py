@@ -11,6 +11,8 @@ from typing import Any
 from pipelines.client import Pennylane
 from pipelines.due import Due
 from pipelines.errors import AskedForSilence, BrokenAnswer, PennylaneRefused, PennylaneUnreachable
+from pipelines.filters import condition, encoded
+from pipelines.kinds import ACCOUNT, INVOICE
 from pipelines.listing import list_items, more_follows
 from pipelines.progress import Clock
 from pipelines.records import Record, Row, UnreadableRecord, to_row
@@ -58,6 +60,10 @@ class Failure:
         return f"{self.list} unanswered" if isinstance(self.error, PennylaneUnreachable) else f"{self.list} broken"
 
 
+def _says_there_is_none(error: Exception) -> bool:
+    return isinstance(error, PennylaneRefused) and error.status == 404
+
+
 class _CursorRefused(PennylaneRefused):
     """A cursor in mid-list: they live for a short time only, and a run may have waited longer for the limit."""
 
@@ -80,6 +86,8 @@ class ShortLists:
             except AskedForSilence:
                 raise
             except _ONES_OWN_TROUBLE as error:
+                if _says_there_is_none(error) and self._is_gone(due):
+                    continue
                 return Details(due, read_at, [], {}, Failure(name, error))
         return self._read_records(due, read_at, records)
 
@@ -106,16 +114,20 @@ class ShortLists:
                 path = f"/customer_invoices/{due.parent_id}/{name}"
                 yield name, path, PAYMENTS, {"invoice_id": due.parent_id, "kind": kind}
 
+    def _is_gone(self, due: Due) -> bool:
+        """Whether the account or invoice was deleted meanwhile, as the change feed will tell.
+
+        A 404 alone may be a gateway's: everything that we hold of the list would go.
+        """
+        path = (ACCOUNT if due.what == "contacts" else INVOICE).path
+        answer = self._pennylane.get(path, {"limit": 1, **encoded([condition("id", "in", [due.parent_id])])})
+        return not list_items(answer, path)
+
     def _all(self, path: str) -> list[Record]:
-        """All of a short list; nothing where its parent was deleted meanwhile (the change feed will tell)."""
         try:
             return self._pages(path)
         except _CursorRefused:
             return self._pages(path)  # from its beginning, once
-        except PennylaneRefused as refusal:
-            if refusal.status == 404:
-                return []
-            raise
 
     def _pages(self, path: str) -> list[Record]:
         parameters: dict[str, str | int] = {"limit": _PAGE, "sort": "id"}

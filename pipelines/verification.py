@@ -126,6 +126,7 @@ class Verification:
         self._pennylane = pennylane
         self._warehouse = warehouse
         self._company_id = company_id
+        self._clock = clock
         self._watch = watch
         self._details = details
         self._state = self._synchronized()
@@ -248,6 +249,9 @@ class Verification:
         for one, account_id in self._held_ids(kind.table):
             if _holds(listed, one) or one in comparison.unreadable:
                 continue
+            if self._reader.met_nameless(kind.table):
+                comparison.unreadable.add(one)  # it may be the one that came without an id
+                continue
             comparison.left_over.add(one)
             if account_id is None:
                 without_account.add(one)
@@ -290,7 +294,7 @@ class Verification:
             self._tables[kind.table].explain(set(unreadable_of(unreadable_then, kind.table)))
         try:
             for path, cursor in self._cursors.items():
-                ids = touched(read_feed(self._pennylane, path, cursor)[0])
+                ids = touched(read_feed(self._pennylane, path, cursor, self._clock())[0])
                 for kind in KINDS:
                     if kind.changelog == path:
                         self._tables[kind.table].explain(ids)

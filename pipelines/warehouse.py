@@ -6,7 +6,7 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import duckdb
 import psycopg2
+from psycopg2.errors import LockNotAvailable
+from psycopg2.extensions import parse_dsn
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # dlt is imported where something is loaded
     from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
 LOCK_WAIT_SECONDS = 60.0
+"""For a file that another program has open, or for what it has locked in a server."""
 MEMORY_LIMIT = "256MB"
 """For DuckDB, which else takes up to 80 % of the machine's; what does not fit goes to a folder beside the file."""
 ROW_GROUP_ROWS = 30_720
@@ -31,6 +34,9 @@ ROW_GROUP_ROWS = 30_720
 
 _HEADER_BYTES = 3 * 4096
 """What every DuckDB file begins with; another process may make one between our look and our attempt."""
+
+_PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+"""For a server that says nothing, in seconds; a server's address may say otherwise."""
 
 _NAMED = frozenset({"host", "port", "dbname", "user", "password"})
 
@@ -49,6 +55,8 @@ class _Dialect:
 
 
 _CATALOG = "warehouse"
+_LOCKS = DATASET
+"""Keeps our advisory locks apart from those of others in the same Postgres."""
 
 _DUCKDB_COMMENTS = """
     WITH wanted AS (SELECT %s AS name)
@@ -96,8 +104,8 @@ _POSTGRES = _Dialect(
     _POSTGRES_COMMENTS,
     _POSTGRES_RELATIONS,
     looks_up_by_index=True,
-    lock=f"SELECT pg_advisory_lock(hashtext('{DATASET}'))",
-    unlock=f"SELECT pg_advisory_unlock(hashtext('{DATASET}'))",
+    lock="SELECT pg_advisory_lock(hashtext(%s), hashtext(%s))",
+    unlock="SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))",
 )
 
 
@@ -159,21 +167,26 @@ class Session:
         """Whether indexes help; DuckDB's would rather be in the way."""
         return self._dialect.looks_up_by_index
 
-    @contextmanager
-    def one_at_a_time(self) -> Iterator[None]:
-        """Alone among the processes that make tables and indexes: `IF NOT EXISTS` is no protection in Postgres.
+    def one_at_a_time(self) -> AbstractContextManager[None]:
+        """Alone among the processes that make tables and indexes: `IF NOT EXISTS` is no protection in Postgres."""
+        return self._alone("tables")
 
-        DuckDB has one process at a time anyway.
-        """
+    def only_writer(self, company_id: int) -> AbstractContextManager[None]:
+        """Alone among the processes that write a company's rows, for as long as this session lives."""
+        return self._alone(f"company {company_id}")
+
+    @contextmanager
+    def _alone(self, among: str) -> Iterator[None]:
+        """DuckDB has one process at a time anyway."""
         if self._dialect.lock is None or self._dialect.unlock is None:
             yield
             return
-        self.execute(self._dialect.lock)
+        self.execute(self._dialect.lock, _LOCKS, among)
         try:
             yield
         finally:
             with contextlib.suppress(WarehouseUnusable):  # a connection that is lost holds no lock
-                self.execute(self._dialect.unlock)
+                self.execute(self._dialect.unlock, _LOCKS, among)
 
     def enter_schema(self) -> None:
         """From here on, names without a schema are those of `receivables`."""
@@ -245,12 +258,12 @@ class DuckDBWarehouse(Warehouse):
             if self._connection is None:
                 self._connection = self._connect()
             self._sessions += 1
-            cursor = self._connection.cursor()
-        cursor.execute(f"USE {_CATALOG}")
         try:
-            yield Session(cursor, _DUCKDB)
+            with contextlib.closing(self._connection.cursor()) as cursor:
+                session = Session(cursor, _DUCKDB)
+                session.execute(f"USE {_CATALOG}")
+                yield session
         finally:
-            cursor.close()
             self._close_after_last_session()
 
     def _close_after_last_session(self) -> None:
@@ -308,8 +321,9 @@ class DuckDBWarehouse(Warehouse):
 class PostgresWarehouse(Warehouse):
     """A schema in a Postgres database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self._url = url
+        self._lock_wait_seconds = lock_wait_seconds
 
     def __repr__(self) -> str:
         parts = urlsplit(self._url)
@@ -335,21 +349,24 @@ class PostgresWarehouse(Warehouse):
             credentials.database = info.dbname
             credentials.username = info.user
             credentials.password = info.password or "none"
-            credentials.query = {
-                name: value for name, value in parse_qsl(urlsplit(self._url).query) if name not in _NAMED
-            }
+            given = {name: value for name, value in parse_qsl(urlsplit(self._url).query) if name not in _NAMED}
+            waiting = f"-c lock_timeout={self._lock_wait_seconds:.0f}s"
+            credentials.query = {**_PATIENCE, **given, "options": f"{waiting} {given.get('options', '')}".strip()}
             return credentials
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         with self._connected() as connection, connection.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
-            yield Session(cursor, _POSTGRES)
+            session = Session(cursor, _POSTGRES)
+            session.execute("SET TIME ZONE 'UTC'")
+            session.execute(f"SET lock_timeout = '{self._lock_wait_seconds:.0f}s'")
+            yield session
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         try:
-            connection = psycopg2.connect(self._url)
+            given = parse_dsn(self._url)
+            connection = psycopg2.connect(**{**_PATIENCE, **given})
         except psycopg2.Error as error:
             raise WarehouseUnusable(f"Postgres cannot be reached: {what_went_wrong(error)}") from None
         connection.autocommit = True
@@ -393,5 +410,7 @@ def what_went_wrong(error: BaseException) -> str:
     """The first line of what a database said, unless it may repeat a value: that may be somebody's name."""
     if isinstance(error, duckdb.DataError | psycopg2.DataError):
         return f"a value does not fit the type that a column has now ({type(error).__name__})"
+    if isinstance(error, LockNotAvailable):
+        return "another program keeps what is to be written locked, in a transaction that has not ended"
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -130,7 +130,8 @@ def _instead(fault: Fault) -> Response:
         return PlainTextResponse(
             "upstream connect error or disconnect/reset before headers", fault.status, fault.headers
         )
-    return JSONResponse({"error": "Service disturbed", "status": fault.status}, fault.status, fault.headers)
+    said = 'Access to this resource requires scope "any".' if fault.status == 403 else "Service disturbed"
+    return JSONResponse({"error": said, "status": fault.status}, fault.status, fault.headers)
 
 
 async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[dict[str, Any], bytes]:

@@ -54,7 +54,7 @@ _STATUSES: tuple[tuple[int, dict[str, str]], ...] = (
     (503, {"retry-after": "2"}),
     (504, {}),
 )
-_REFUSALS: tuple[tuple[int, dict[str, str]], ...] = ((400, {}), (401, {}), (403, {}), (422, {}))
+_REFUSALS: tuple[tuple[int, dict[str, str]], ...] = ((400, {}), (401, {}), (403, {}), (404, {}), (422, {}))
 
 
 MOSTLY_HOURLY = st.sampled_from([False, False, True])
@@ -68,7 +68,10 @@ def _faults() -> st.SearchStrategy[Fault]:
         for status, headers in some
     ]
     others = st.builds(
-        Fault, kind=st.sampled_from(["cut", "truncated_json", "html", "latency"]), seconds=st.just(0.05), **where
+        Fault,
+        kind=st.sampled_from(["cut", "reset", "truncated_json", "html", "latency"]),
+        seconds=st.just(0.05),
+        **where,
     )
     return st.one_of(others, *statuses)
 
@@ -255,7 +258,7 @@ class CompanyLife(RuleBasedStateMachine):
         self._ready_to_sync()
         faults = self.office.server.sandbox.faults
         faults.add(replace(fault))
-        loses_a_token = fault.kind in ("cut", "truncated_json") and "oauth" in fault.path
+        loses_a_token = fault.kind in ("cut", "reset", "truncated_json") and "oauth" in fault.path
         if loses_a_token or (fault.kind == "status" and fault.status in (401, 403)):
             self.may_lose_authorization = True
         self.counted[f"fault: {fault.kind}{f' {fault.status}' if fault.kind in ('status', 'plain') else ''}"] += 1

@@ -6,7 +6,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +16,7 @@ from pipelines.into_duckdb import copying
 from pipelines.records import Row
 from pipelines.row_files import write_rows
 from pipelines.tables import DATASET, Table
-from pipelines.warehouse import DuckDBWarehouse, Warehouse
+from pipelines.warehouse import DuckDBWarehouse, Session, Warehouse
 from tests.pipelines.company import file_with_tables
 
 
@@ -35,10 +35,11 @@ class PlainLoader:
         with self._warehouse.session() as session:
             return committed(session, self._company_id) or {}
 
-    def load(self, rows: Mapping[Table, list[Row]], state: State, before_write: Callable[[], None]) -> None:
+    def load(
+        self, rows: Mapping[Table, list[Row]], state: State, writing: Callable[[], AbstractContextManager[Session]]
+    ) -> None:
         load_id = str(time.time_ns() / 1e9)
-        with self._warehouse.session() as session, session.transaction():
-            before_write()
+        with writing() as session, session.transaction():
             for table, table_rows in rows.items():
                 file = self._work_dir / f"{table.name}.csv"
                 write_rows(file, table, table_rows)

@@ -15,8 +15,8 @@ IN_CI = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-TestCompanyLife = pytest.mark.timeout(600)(CompanyLife.TestCase)
+TestCompanyLife = pytest.mark.timeout(900)(CompanyLife.TestCase)
 TestCompanyLife.settings = IN_CI
 
-TestLifeThroughDlt = pytest.mark.timeout(600)(LifeThroughDlt.TestCase)
+TestLifeThroughDlt = pytest.mark.timeout(900)(LifeThroughDlt.TestCase)
 TestLifeThroughDlt.settings = settings(IN_CI, max_examples=4, stateful_step_count=12)

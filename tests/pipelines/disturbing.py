@@ -54,6 +54,8 @@ LASTING: dict[str, tuple[Faulty, type[PipelineError]]] = {
     "403": ({"kind": "status", "status": 403}, MissingScope),
     "503": (PASSING["503"], PennylaneUnreachable),
     "400": ({"kind": "status", "status": 400}, PennylaneRefused),
+    "404": ({"kind": "plain", "status": 404}, PennylaneRefused),
+    "403 of a gateway": ({"kind": "plain", "status": 403}, PennylaneRefused),
     "no list": ({"kind": "changed", "body": {"items": None}}, BrokenAnswer),
     "HTML with status 200": (PASSING["HTML with status 200"], PennylaneUnreachable),
     "reset": (PASSING["reset"], PennylaneUnreachable),

@@ -20,6 +20,8 @@ from tests.pipelines.fakes import FakePennylane, Json, refused
 FEED = "/changelogs/customers"
 T0 = datetime(2026, 9, 15, 7, 0, tzinfo=UTC)
 START = Cursor(T0)
+NOW = T0 + timedelta(hours=1)
+"""By our clock and by Pennylane's."""
 
 
 def _event(one: int, at: datetime, operation: str = "update") -> Json:
@@ -55,7 +57,7 @@ def _millisecond(number: int) -> datetime:
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 3500])
 def test_all_events_are_read(count: int) -> None:
-    events_read, cursor = read_feed(_feed([_event(one, _millisecond(one)) for one in range(count)]), FEED, START)
+    events_read, cursor = read_feed(_feed([_event(one, _millisecond(one)) for one in range(count)]), FEED, START, NOW)
     assert touched(events_read) == set(range(count))
     assert cursor.until >= T0
 
@@ -66,7 +68,7 @@ def test_events_of_one_instant_across_a_page_boundary_are_all_read(before: int, 
     events = [_event(one, _millisecond(one)) for one in range(before)]
     events += [_event(10_000 + one, _millisecond(before)) for one in range(together)]
     events += [_event(90_000 + one, _millisecond(before + 1 + one)) for one in range(700)]
-    events_read, _ = read_feed(_feed(events), FEED, START)
+    events_read, _ = read_feed(_feed(events), FEED, START, NOW)
     assert touched(events_read) == {one["id"] for one in events}
 
 
@@ -74,44 +76,44 @@ def test_a_cursor_that_skips_the_rest_of_an_instant_loses_nothing() -> None:
     events = [_event(one, _millisecond(one)) for one in range(995)]
     events += [_event(10_000 + one, _millisecond(995)) for one in range(10)]
     events += [_event(20_000 + one, _millisecond(996 + one)) for one in range(10)]
-    events_read, _ = read_feed(_feed(events, bare_cursor=True), FEED, START)
+    events_read, _ = read_feed(_feed(events, bare_cursor=True), FEED, START, NOW)
     assert touched(events_read) == {one["id"] for one in events}
 
 
 def test_an_event_that_comes_late_within_the_overlap_is_read() -> None:
     events = [_event(1, T0 - timedelta(minutes=1))]
-    _, cursor = read_feed(_feed(events), FEED, START)
+    _, cursor = read_feed(_feed(events), FEED, START, NOW)
     late = [*events, _event(2, cursor.until - OVERLAP + timedelta(seconds=1))]
-    events_read, after = read_feed(_feed(late), FEED, cursor)
+    events_read, after = read_feed(_feed(late), FEED, cursor, NOW)
     assert touched(events_read) == {2}
-    events_read, _ = read_feed(_feed(late), FEED, after)
+    events_read, _ = read_feed(_feed(late), FEED, after, NOW)
     assert touched(events_read) == set()
 
 
 def test_a_second_kind_of_event_at_the_same_instant_is_another_event() -> None:
     just_now = T0 + timedelta(minutes=58)
     first = [_event(1, just_now, "insert")]
-    _, cursor = read_feed(_feed(first), FEED, START)
-    events_read, _ = read_feed(_feed([*first, _event(1, just_now, "delete")]), FEED, cursor)
+    _, cursor = read_feed(_feed(first), FEED, START, NOW)
+    events_read, _ = read_feed(_feed([*first, _event(1, just_now, "delete")]), FEED, cursor, NOW)
     assert touched(events_read) == {1}
 
 
 def test_a_cursor_survives_the_warehouse() -> None:
-    _, cursor = read_feed(_feed([_event(one, T0 + timedelta(minutes=59)) for one in range(3)]), FEED, START)
+    _, cursor = read_feed(_feed([_event(one, T0 + timedelta(minutes=59)) for one in range(3)]), FEED, START, NOW)
     assert len(cursor.recent) == 3
     assert Cursor.from_state(json.loads(json.dumps(cursor.to_state()))) == cursor
 
 
 def test_the_cursor_never_goes_back() -> None:
-    later = Cursor(T0 + timedelta(days=1))
-    _, cursor = read_feed(_feed([]), FEED, later)
+    later = Cursor(NOW + timedelta(minutes=5))
+    _, cursor = read_feed(_feed([]), FEED, later, NOW)
     assert cursor.until == later.until
 
 
 def test_a_feed_that_never_ends_is_an_error() -> None:
     page = {"items": [_event(1, T0)], "has_more": True, "next_cursor": "again"}
     with pytest.raises(BrokenAnswer, match="repeats itself"):
-        read_feed(FakePennylane(lambda *_: page), FEED, START)
+        read_feed(FakePennylane(lambda *_: page), FEED, START, NOW)
 
 
 def test_a_cursor_that_repeats_is_an_error() -> None:
@@ -121,7 +123,7 @@ def test_a_cursor_that_repeats_is_an_error() -> None:
         return {"items": items, "has_more": True, "next_cursor": "same"}
 
     with pytest.raises(BrokenAnswer, match="repeats itself"):
-        read_feed(FakePennylane(answer), FEED, START)
+        read_feed(FakePennylane(answer), FEED, START, NOW)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +138,13 @@ def test_a_cursor_that_repeats_is_an_error() -> None:
 )
 def test_a_broken_page_is_an_error(page: Json) -> None:
     with pytest.raises(BrokenAnswer):
-        read_feed(FakePennylane(lambda *_: page), FEED, START)
+        read_feed(FakePennylane(lambda *_: page), FEED, START, NOW)
 
 
 def test_an_event_that_does_not_say_what_changed_makes_everything_be_listed(company: Company) -> None:
     page = {"items": [{"processed_at": "2026-09-15T07:00:00Z"}], "has_more": False}
     with pytest.raises(CursorTooOld):
-        read_feed(FakePennylane(lambda *_: page), FEED, START)
+        read_feed(FakePennylane(lambda *_: page), FEED, START, NOW)
     company.sync()
     one = customers.update_customer(company.world, name="Another name")["id"]
     disturb(company, "/changelogs/customers$", kind="changed", item_without=["id"], only_ids=[one])
@@ -154,7 +156,7 @@ def test_an_event_that_does_not_say_what_changed_makes_everything_be_listed(comp
 @pytest.mark.parametrize("time", [{}, {"processed_at": None}, {"processed_at": "yesterday"}])
 def test_an_event_without_a_readable_time_is_read_all_the_same(time: Json) -> None:
     page = {"items": [{"id": 1, "operation": "update", **time}, _event(2, T0)], "has_more": False}
-    events_read, cursor = read_feed(FakePennylane(lambda *_: page), FEED, START)
+    events_read, cursor = read_feed(FakePennylane(lambda *_: page), FEED, START, NOW)
     assert touched(events_read) == {1, 2}
     assert cursor.until == datetime(2026, 9, 15, 8, tzinfo=UTC)
 
@@ -162,7 +164,7 @@ def test_an_event_without_a_readable_time_is_read_all_the_same(time: Json) -> No
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "2026-09-16T07:00:00Z", "0001-01-01T00:00:00Z"])
 def test_an_event_dated_far_away_is_read_and_takes_the_cursor_nowhere(at: str) -> None:
     page = {"items": [{"id": 1, "operation": "update", "processed_at": at}], "has_more": False}
-    events_read, cursor = read_feed(FakePennylane(lambda *_: page), FEED, START)
+    events_read, cursor = read_feed(FakePennylane(lambda *_: page), FEED, START, NOW)
     assert touched(events_read) == {1}
     assert cursor.until == datetime(2026, 9, 15, 8, tzinfo=UTC)
 
@@ -174,7 +176,7 @@ def test_a_feed_that_no_longer_reaches_back_is_told_apart_from_other_refusals() 
             raise refused(status)
 
         with pytest.raises(error):
-            read_feed(FakePennylane(answer), FEED, START)
+            read_feed(FakePennylane(answer), FEED, START, NOW)
 
 
 def test_thousands_of_events_at_one_instant_reach_the_tables(make_company: MakeCompany) -> None:
@@ -255,7 +257,27 @@ def test_a_change_in_the_very_second_of_our_reading_is_read_again_where_a_feed_c
         lambda _, __: {"items": [_event(1, at)], "has_more": False, "next_cursor": None}, at + timedelta(seconds=0.5)
     )
 
-    first, cursor = read_feed(feed, "/changelogs/customer_invoices", Cursor(at - timedelta(hours=1)))
-    again, _ = read_feed(feed, "/changelogs/customer_invoices", cursor)
+    first, cursor = read_feed(feed, "/changelogs/customer_invoices", Cursor(at - timedelta(hours=1)), at)
+    again, _ = read_feed(feed, "/changelogs/customer_invoices", cursor, at)
 
     assert touched(first) == touched(again) == {1}
+
+
+def test_a_wrong_date_of_one_answer_does_not_take_the_cursor_past_what_is_to_come() -> None:
+    ahead = FakePennylane(lambda _, __: {"items": [], "has_more": False, "next_cursor": None}, T0 + timedelta(days=3))
+    _, cursor = read_feed(ahead, FEED, START, T0)
+    events_read, _ = read_feed(_feed([_event(1, T0 + timedelta(minutes=30))]), FEED, cursor, NOW)
+    assert touched(events_read) == {1}
+
+
+def test_a_cursor_that_stands_in_the_future_is_of_no_use() -> None:
+    with pytest.raises(CursorTooOld):
+        read_feed(_feed([]), FEED, Cursor(NOW + timedelta(days=3)), NOW)
+
+
+def test_where_our_own_clock_is_behind_the_feed_is_read_again_and_nothing_is_missed() -> None:
+    behind = NOW - timedelta(days=2)
+    events = [_event(1, T0 + timedelta(minutes=30))]
+    for _ in range(2):
+        events_read, cursor = read_feed(_feed(events), FEED, START, behind)
+        assert (touched(events_read), cursor.until) == ({1}, T0)

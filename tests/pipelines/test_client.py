@@ -5,6 +5,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -304,3 +305,25 @@ def test_numbers_keep_all_their_digits(company: Company, client: Pennylane) -> N
 def _assert_one_line(error: PipelineError) -> None:
     assert "\n" not in str(error)
     assert len(str(error)) < 400
+
+
+def test_a_403_that_names_no_scope_is_no_lost_authorization(company: Company, client: Pennylane) -> None:
+    """A firewall's, for example: the token is as good as before."""
+    _fault(company, kind="plain", status=403)
+    with pytest.raises(PennylaneRefused, match="403"):
+        client.get("/customers", QUERY)
+
+
+def test_a_gateway_s_clock_is_not_taken_for_pennylane_s(company: Company, client: Pennylane) -> None:
+    client.get("/customers", QUERY)
+    before = client.server_time()
+    _fault(company, kind="plain", status=502, headers={"date": "Fri, 31 Dec 2027 23:59:59 GMT"})
+    client.get("/customers", QUERY)
+    assert client.server_time() - before < timedelta(minutes=1)
+
+
+def test_what_is_no_number_is_text_and_no_database_is_shown_it_as_json() -> None:
+    with Elsewhere() as server:
+        server.answer = (200, {}, b'{"items": [{"emails": [NaN], "amount": -Infinity}]}')
+        answer = Pennylane(server.url, OneToken("token"), sleep=_no_wait).get("/customers")
+    assert answer == {"items": [{"emails": ["NaN"], "amount": "-Infinity"}]}

@@ -144,7 +144,7 @@ def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company:
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
 def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company: MakeCompany, full: bool) -> None:
-    company = make_company(150, 1500)
+    company = make_company(120, 600)
     if full:
         company.lists_only()
 

@@ -1,5 +1,7 @@
 """The limit is kept to and used up, on a simulated clock: no request is refused, and hardly any is left unused."""
 
+from email.utils import formatdate
+
 import pytest
 
 from pipelines.pacing import Pacer, Stopped
@@ -134,3 +136,11 @@ def test_headers_that_make_no_sense_are_ignored(broken: str) -> None:
             {"ratelimit-limit": broken, "ratelimit-remaining": broken, "ratelimit-reset": broken, "date": "yesterday"},
         )
     assert pacer.statistics.requests == 30
+
+
+@pytest.mark.parametrize("ends_in", [86_400.0, 1e12, float("nan"), float("inf")])
+def test_a_window_that_ends_nobody_knows_when_is_not_waited_for(ends_in: float) -> None:
+    pacer = Pacer(clock=lambda: 100.0)
+    headers = {"date": formatdate(1_000_000, usegmt=True), "ratelimit-limit": "25", "ratelimit-remaining": "0"}
+    pacer.release(pacer.acquire(), {**headers, "ratelimit-reset": str(1_000_000 + ends_in)})
+    assert pacer._pause() == 0

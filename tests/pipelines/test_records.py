@@ -229,3 +229,20 @@ def test_an_unreadable_payment_keeps_the_one_we_hold_and_lets_the_others_through
     payment.currency_cents = 200
     assert company.sync(after=60).details.unreadable == []
     assert company.differences() == []
+
+
+def test_an_excluded_account_is_known_whatever_way_its_id_is_written() -> None:
+    reader = Reader(1, frozenset({5}), lambda: datetime(2026, 9, 15, tzinfo=UTC))
+    assert reader.rows(INVOICE, [{"id": 1, "customer": {"id": "5"}}, {"id": 2, "customer": {"id": 5}}]) == []
+    assert len(reader.rows(INVOICE, [{"id": 3, "customer": {"id": "6"}}])) == 1
+
+
+def test_texts_that_no_database_would_take_in_make_a_record_unreadable_and_long_ones_reach_the_tables(
+    company: Company, any_warehouse: Warehouse
+) -> None:
+    with pytest.raises(UnreadableRecord, match="2,000,000 characters"):
+        _invoice(label="é" * 1_000_001, special_mention='"' * 1_000_000)
+    company.warehouse = any_warehouse
+    company.world.invoices.at(0).label = '"é' * 300_000
+    company.sync()
+    assert company.differences() == []

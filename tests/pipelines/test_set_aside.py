@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.committed import committed
-from pipelines.errors import PennylaneUnreachable
+from pipelines.errors import BrokenAnswer, PennylaneRefused, PennylaneUnreachable
 from pipelines.set_aside import SetAside, said, set_aside
 from sandbox.changes import customers, invoices, receipts
 from sandbox.cursors import ListPosition, write_list_cursor
@@ -179,13 +179,12 @@ def test_many_lists_that_fail_one_after_the_other_hold_up_the_others_for_one_syn
 def test_what_was_set_aside_costs_little_beyond_the_share_and_what_is_not_tried_waits_its_turn(
     make_company: MakeCompany,
 ) -> None:
-    company = make_company(14, 5)
-    for customer in company.world.customers:
-        customers.create_contact(company.world, customer_id=customer.id)
-    disturb(company, "/contacts$", kind="changed", item={"created_at": "yesterday"})
+    company = make_company(28, 5)
+    lists = [one.id for one in company.world.customers][::2]
+    disturb(company, f"/({'|'.join(map(str, lists))})/contacts$", kind="status", status=400)
     company.sync()
-    for customer in company.world.customers:
-        customers.update_customer(company.world, id=customer.id)
+    for one in lists:
+        customers.update_customer(company.world, id=one)
     undisturbed(company)
     synced = company.sync(after=60, history_seconds=0)
     assert (synced.detail_requests, synced.details.pending.contacts) == (10, 4)
@@ -210,3 +209,61 @@ def test_a_cursor_that_is_refused_in_the_middle_of_a_list_begins_it_anew(company
 
 def test_ids_that_an_older_version_set_aside_without_reasons_are_shown_and_tried_again() -> None:
     assert [said(one) for one in set_aside({"unreadable": {"invoices": [12]}})] == ["invoices 12: could not be read"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "status"])
+def test_an_address_that_is_not_found_costs_nothing_that_we_hold(company: Company, kind: str) -> None:
+    """As where a gateway lost its way: the accounts and invoices are there."""
+    company.sync()
+    held = company.held()
+    disturb(company, "/contacts$|/matched_transactions$", kind=kind, status=404)
+    with pytest.raises(PennylaneRefused, match="404"):
+        company.sync(rotation=300)
+    assert company.held().items() >= {one: held[one] for one in ("contacts", "payments")}.items()
+    undisturbed(company)
+    company.sync(after=60, rotation=300)
+    assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_one_list_that_is_not_found_is_set_aside(company: Company) -> None:
+    company.sync()
+    account = next(one for one in company.world.customers if one.contacts)
+    customers.update_customer(company.world, id=account.id)
+    customers.update_customer(company.world, id=next(one.id for one in company.world.customers if one is not account))
+    disturb(company, f"/{account.id}/contacts$", kind="plain", status=404)
+    company.sync(after=60)
+    assert aside(company) == [SetAside("contacts", None, account.id, "contacts refused with status 404")]
+    assert company.differences() == []
+
+
+def test_one_payment_that_could_not_be_read_does_not_put_off_what_changes_later(company: Company) -> None:
+    company.sync()
+    disturb(company, "/matched_transactions$", kind="changed", item={"date": "yesterday"})
+    company.sync(rotation=500)
+    undisturbed(company)
+    matched = [one.id for one in company.world.transactions if one.matches]
+    assert len({one.parent_id for one in aside(company)}) > 10
+    for one in matched:
+        receipts.unmatch_transaction(company.world, id=one)
+    company.sync(after=60, rotation=0, history_seconds=0)
+    assert company.differences() == []
+
+
+@pytest.mark.parametrize("sync", ["first", "hourly"])
+def test_a_kind_of_which_most_cannot_be_read_fails_the_sync_until_it_can_be(
+    make_company: MakeCompany, sync: str
+) -> None:
+    company = make_company(6, 60)
+    if sync == "hourly":
+        company.sync()
+        for one in [one.id for one in company.world.invoices if one.settles]:
+            invoices.update_invoice(company.world, id=one, label="Changed")
+    disturb(company, "v2/customer_invoices$", kind="changed", item={"date": "01/02/2026"})
+    for _ in range(2):
+        with pytest.raises(BrokenAnswer, match=r"invoices cannot be read .*date is no date"):
+            company.sync(after=60)
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []

@@ -14,6 +14,7 @@ from sandbox import filters
 from sandbox.changes import customers, invoices, receipts
 from tests.pipelines.company import DAY, HOUR, WEEK, Company
 from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.disturbing import disturb
 from tests.pipelines.test_interruptions import failing_after
 from tests.pipelines.truth import held
 
@@ -440,3 +441,12 @@ def test_how_much_is_compared_at_once_makes_no_difference(
     one = some_id(company, INVOICES)
     sql(company, f"UPDATE receivables.invoices SET invoice_id = {one + 1} WHERE invoice_id = {one}")
     assert findings(company) == {"invoices missing": {one}, "invoices left_over": {one + 1}}
+
+
+def test_a_row_whose_record_comes_without_its_id_is_not_judged(synced: Company) -> None:
+    hidden = synced.world.customers.at(2).id
+    disturb(synced, "v2/customers$", kind="changed", item={"id": None}, only_ids=[hidden])
+    synced.sync(full=True)
+    found = verified(synced)
+    assert found.equal
+    assert found.tables[ACCOUNTS].counts["unreadable"] == 1

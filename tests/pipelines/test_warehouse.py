@@ -1,7 +1,9 @@
 """What a database says reaches people as one line."""
 
 import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -9,8 +11,9 @@ import pytest
 
 from pipelines.errors import WarehouseUnusable
 from pipelines.landing import Landing
-from pipelines.tables import TABLES
-from pipelines.warehouse import Warehouse, warehouse_at
+from pipelines.records import Row, to_row
+from pipelines.tables import ACCOUNTS, TABLES, Table
+from pipelines.warehouse import PostgresWarehouse, Warehouse, warehouse_at
 from sandbox.changes import customers
 from tests.pipelines.company import file_with_tables
 from tests.pipelines.conftest import MakeCompany
@@ -96,3 +99,86 @@ def test_a_file_that_another_process_makes_while_it_is_opened_is_not_deleted(
     with pytest.raises(WarehouseUnusable), warehouse_at(f"duckdb:///{path}").session():
         pass
     assert path.read_bytes() == content
+
+
+def test_a_row_that_is_there_twice_in_postgres_is_there_once_after_the_next_sync(
+    make_company: MakeCompany, postgres_url: str
+) -> None:
+    """Its index was dropped by somebody, as for a restore."""
+    company = make_company(4, 20, warehouse_at(postgres_url))
+    company.sync()
+    with company.warehouse.session() as session:
+        session.execute("DROP INDEX receivables.accounts_account_id_key")
+        session.execute("INSERT INTO receivables.accounts SELECT * FROM receivables.accounts")
+    company.sync()
+    assert company.differences() == []
+    with company.warehouse.session() as session:
+        assert session.value("SELECT count(*) FROM receivables.accounts") == len(company.world.customers)
+
+
+def _at_ease() -> None:
+    """Nothing is in the way."""
+
+
+def _account(company_id: int, name: str) -> dict[Table, list[Row]]:
+    now = datetime(2026, 9, 15, tzinfo=UTC)
+    record = {"id": 1, "name": name}
+    return {ACCOUNTS: [to_row(ACCOUNTS, record, company_id=company_id, synced_at=now, source="pennylane")]}
+
+
+def test_who_was_stopped_while_writing_to_postgres_is_waited_for_so_that_nothing_newer_is_written_over(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse, impatient = warehouse_at(postgres_url), PostgresWarehouse(postgres_url, lock_wait_seconds=1)
+    with Landing.opened(warehouse, 7, tmp_path / "ours") as ours:
+        ours.land(_account(7, "first"), {"n": 1})
+
+        def another() -> None:
+            """Takes over while we stand still, between our last look at the lease and our writing."""
+            with (
+                pytest.raises(WarehouseUnusable, match="another program keeps what is to be written locked"),
+                Landing.opened(impatient, 7, tmp_path / "theirs"),
+            ):
+                pass
+            refused.append(True)
+
+        refused: list[bool] = []
+        looks: Iterator[Callable[[], None]] = iter([_at_ease, another])
+
+        def look() -> None:
+            next(looks)()
+
+        monkeypatch.setattr(ours, "_before_write", look)
+        ours.land(_account(7, "older"), {"n": 2})
+        assert refused
+    with Landing.opened(impatient, 7, tmp_path / "theirs") as theirs:
+        theirs.land(_account(7, "newer"), {"n": 3})
+    with warehouse.session() as session:
+        assert session.value("SELECT name FROM receivables.accounts") == "newer"
+
+
+def test_a_table_that_somebody_keeps_locked_in_postgres_is_told_after_a_time(
+    make_company: MakeCompany, postgres_url: str
+) -> None:
+    company = make_company(4, 20, PostgresWarehouse(postgres_url, lock_wait_seconds=1))
+    company.sync()
+    customers.update_customer(company.world)
+    with warehouse_at(postgres_url).session() as session, session.transaction():
+        session.execute("LOCK TABLE receivables.accounts IN SHARE MODE")
+        with pytest.raises(WarehouseUnusable, match="another program keeps what is to be written locked"):
+            company.sync()
+    company.sync()
+    assert company.differences() == []
+
+
+def test_a_sync_that_lost_its_company_leaves_the_files_of_the_next_one_alone(
+    any_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    ours = Landing.opened(any_warehouse, 7, tmp_path)
+    ours.__enter__().land(_account(7, "first"), {"n": 1})
+    with Landing.opened(any_warehouse, 7, tmp_path) as theirs:
+        theirs.land(_account(7, "second"), {"n": 2})
+        ours.__exit__(None, None, None)
+        theirs.land(_account(7, "third"), {"n": 3})
+    with any_warehouse.session() as session:
+        assert session.value("SELECT name FROM receivables.accounts") == "third"
