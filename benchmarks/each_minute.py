@@ -25,6 +25,7 @@ def _definitions() -> dg.Definitions:
     real = definitions(Installation())
     return dg.Definitions(
         assets=real.assets,
+        asset_checks=real.asset_checks,
         jobs=real.jobs,
         schedules=[_each_minute],
         resources=real.resources,

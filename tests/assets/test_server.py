@@ -20,6 +20,7 @@ _SEEN = """
 """
 
 
+@pytest.mark.timeout(400)
 def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behind(
     program: Program, sandbox: SandboxServer
 ) -> None:
