@@ -40,7 +40,8 @@ from pipelines.short_lists import Details, Key, ShortLists
 from pipelines.tables import CONTACTS, DATASET, INVOICES, MARKS, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
-_AHEAD = 8 * WORKERS
+_AHEAD = 50
+"""Lists that may wait to be landed: at the limit twenty seconds' worth, which a crash would repeat."""
 _ROUND = 5000
 """How much due work is taken from the database at once: memory does not grow with the company."""
 
@@ -216,7 +217,7 @@ class DetailsSync:
     def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool, known: bool = False) -> None:
         collected: list[Details] = []
         since = time.monotonic()
-        with prefetched(completed(self._executor, self._lists.read, dues, _AHEAD), _AHEAD) as results:
+        with prefetched(completed(self._executor, self._lists.read, dues, WORKERS), _AHEAD) as results:
             for details in results:
                 collected.append(details)
                 trouble = self._failures.note(details, known=known)
@@ -309,8 +310,9 @@ class DetailsSync:
         reader.restore(self._landing.state.get(UNREADABLE, {}))
         already_told = reader.told()
         # By their ids alone: they are ours, and filters that leave accounts out may lose those without one.
-        for _, rows in fetch(self._pennylane, reader, self._executor, INVOICE, invoices, excluded=frozenset()):
-            self._landing.land({INVOICES: rows})
+        with ThreadPoolExecutor(WORKERS, "refresh") as executor:  # not behind all the lists that are under way
+            for _, rows in fetch(self._pennylane, reader, executor, INVOICE, invoices, excluded=frozenset()):
+                self._landing.land({INVOICES: rows})
         self._landing.land({}, {**self._landing.state, UNREADABLE: reader.to_state()})
         self._refreshed |= set(invoices)
         self._report.unreadable += [one for one in reader.told() if one not in already_told]

@@ -5,6 +5,7 @@ truth about where we stand, whatever a crashed run left behind, on whichever mac
 something to load.
 """
 
+import contextlib
 import copy
 import shutil
 import time
@@ -135,6 +136,8 @@ class Landing:
 
     def _clear(self) -> None:
         shutil.rmtree(self._work_dir, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another sync of the company, which took over, has files there
+            self._companys_folder.rmdir()
 
     def _restore(self) -> None:
         with self.writing() as session, session.one_at_a_time():

@@ -1,7 +1,7 @@
 """Accounts, invoices and credit notes: the first or full listing, then the change feeds."""
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -280,9 +280,13 @@ class ListsSync:
         pieces = Pieces(self._landing)
         with self._landing.warehouse.session() as session:
             late = late_by_now(session, self._landing.company_id, self._clock())
+        invoices: set[int] = set()
         for kind in KINDS:
             ids = touched(events[kind.changelog]) | self._reader.unreadable_ids(kind.table) | self._unread[kind.table]
-            self._fetch(kind, ids | late if kind is INVOICE else ids, pieces)
+            if kind is INVOICE:
+                invoices = self._fetch(kind, ids | late, pieces)
+            else:
+                self._fetch(kind, ids, pieces, known_as_another=invoices)
         self._catch_up(set(state["excluded"]) - self._excluded, pieces)
         self._reader.judge()
         pieces.land(self._state(following))
@@ -330,26 +334,36 @@ class ListsSync:
                 "Pennylane's change feeds do not tell all since the beginning of this sync; the next sync asks again."
             ) from None
 
-    def _fetch(self, kind: Kind, ids: Collection[int], pieces: Pieces) -> None:
-        """Bring the records with these ids to what they are now; those that are none of ours any more go."""
+    def _fetch(
+        self, kind: Kind, ids: Set[int], pieces: Pieces, *, known_as_another: Set[int] = frozenset()
+    ) -> set[int]:
+        """Bring the records with these ids to what they are now; those that are none of ours any more go.
+
+        Those `known_as_another` kind of document are not asked for. Returns the ids that are of this kind.
+        """
         table = kind.table
-        gone: set[int] = set()
+        found: set[int] = set()
+        wanted = ids - known_as_another
         with prefetched(
-            fetch(self._pennylane, self._reader, self._executor, kind, ids, excluded=self._excluded), _PAGES_AHEAD
+            fetch(self._pennylane, self._reader, self._executor, kind, wanted, excluded=self._excluded), _PAGES_AHEAD
         ) as fetched:
-            for asked, rows in fetched:
-                gone |= asked - {row[table.id_column] for row in rows}
+            for _, rows in fetched:
+                found |= {row[table.id_column] for row in rows}
                 pieces.add(table, rows)
                 self._fetched += len(rows)
                 self._watch(Progress("changes", self._fetched))
                 if pieces.full:
                     pieces.land(None)
-        gone -= self._reader.unreadable_ids(table)
+        found |= wanted & self._reader.unreadable_ids(table)
+        gone = ids - found - self._reader.unreadable_ids(table)
+        if kind is ACCOUNT:
+            gone -= self._excluded
         if gone:
             gone -= self._found_without_account(kind, self._now(), gone)
             with self._landing.writing() as session:
                 removed = remove_gone(session, self._landing.company_id, table, gone)
                 self._landing.tally[table] += Tally(removed=removed)
+        return found
 
     def _catch_up(self, included_again: Collection[int], pieces: Pieces) -> None:
         """Accounts that were excluded at the last sync and no longer are: all that is theirs is read anew.
@@ -359,7 +373,7 @@ class ListsSync:
         if not included_again:
             return
         started = self._not_before = self._clock()
-        self._fetch(ACCOUNT, included_again, pieces)
+        self._fetch(ACCOUNT, set(included_again), pieces)
         tasks = [
             Task(
                 f"{kind.table.name}/{batch[0]}",

@@ -193,7 +193,7 @@ class Pacer:
             self._begin(_Window(self._window.reset + passed * WINDOW_SECONDS, begun=now))
             ends = self._latest_end()
         left = self._limit if self._window.left is None else self._window.left
-        usable = left - self._in_flight - self._left_to_others()
+        usable = left - self._in_flight - min(self._left_to_others(), self._limit - 1)
         if usable <= 0:
             return max(ends - now, _SOONEST)
         if now < self._next:
@@ -214,7 +214,7 @@ class Pacer:
     def _left_to_others(self) -> int:
         """What other programs may use before we hear of it, going by this window and the one before."""
         others = max(self._window.others, self._others_before)
-        return 2 + math.ceil(1.5 * others * self._round_trip / WINDOW_SECONDS) if others else 0
+        return 1 + math.ceil(1.5 * others * self._round_trip / WINDOW_SECONDS) if others else 0
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from time import time_ns
 
 import pytest
 
@@ -38,8 +39,9 @@ def mortal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     url = f"duckdb:///{home / 'receivables.duckdb'}"
     if request.param == "Postgres":
         server = request.getfixturevalue("postgres_server")
-        server.run("CREATE DATABASE mortal")
-        url = server.url("mortal")
+        name = f"mortal_{time_ns()}"
+        server.run(f"CREATE DATABASE {name}")
+        url = server.url(name)
     with make_sandbox(customers=8, invoices=40, frozen=False, start=datetime.now(UTC)) as sandbox:
         company = Mortal(sandbox, home, url)
         company.connect()

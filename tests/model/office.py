@@ -89,7 +89,7 @@ def sync(installation: Installation, company_id: int, owner: str, *, full: bool)
 class Office(Installation):
     """A company's installation. `at_request` is called with the number of each request of a sync before it goes out."""
 
-    def __init__(self, server: SandboxServer, home: Path, warehouse_url: str) -> None:
+    def __init__(self, server: SandboxServer, home: Path, warehouse_url: str, connections_url: str = "") -> None:
         self.time = Time(server)
         super().__init__(clock=self.time.now)
         self.server = server
@@ -102,7 +102,7 @@ class Office(Installation):
             pennylane_client_secret=core.CLIENT_SECRET,
             pennylane_sync_home=home,
             WAREHOUSE_URL=warehouse_url,
-            CONNECTIONS_URL=f"sqlite:///{home / 'connections.sqlite'}",
+            CONNECTIONS_URL=connections_url or f"sqlite:///{home / 'connections.sqlite'}",
         )
 
     def pennylane(self, connection: Connection) -> Pennylane:

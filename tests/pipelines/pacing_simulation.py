@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from threading import Condition
 
 from pipelines.client import WORKERS
@@ -40,7 +41,11 @@ class Outcome:
 
 
 class Simulation:
-    """`latency` is a round trip, of which `outward` is spent on the way to the server; `jitter` varies each way."""
+    """`latency` is a round trip, of which `outward` is spent on the way to the server; `jitter` varies each way.
+
+    Of several `processes`, each with a pacer of its own, the later ones begin when the first is at its pace. The other
+    program keeps to nothing.
+    """
 
     def __init__(
         self,
@@ -51,12 +56,13 @@ class Simulation:
         workers: int = WORKERS,
         offset: float = 1234.567,
         limit: Callable[[int], int] = lambda _: 25,
+        processes: int = 1,
         others_per_second: float = 0.0,
         headers: tuple[str, ...] = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "date"),
         seed: int = 1,
     ) -> None:
         self.now = 1000.0
-        self.pacer = Pacer(clock=lambda: self.now, wait=_wait)
+        self.pacers = [Pacer(clock=lambda: self.now, wait=_wait) for _ in range(processes)]
         self._latency, self._jitter, self._outward = latency, jitter, outward
         self._workers, self._offset = workers, offset
         self._limit, self._others_per_second, self._headers = limit, others_per_second, headers
@@ -72,8 +78,9 @@ class Simulation:
         """Keep all workers busy for some windows; windows of the outcome are numbered from 0, the first is partial."""
         self._first_window = int((self.now + self._offset) // WINDOW_SECONDS)
         until = (self._first_window + windows) * WINDOW_SECONDS - self._offset
-        for _ in range(self._workers):
-            self._at(self.now, self._try)
+        for number, pacer in enumerate(self.pacers):
+            for _ in range(self._workers):
+                self._at(self.now + 1.4 * WINDOW_SECONDS * number, partial(self._try, pacer))
         if self._others_per_second:
             self._at(self.now, self._other)
         while self._events and self._events[0][0] < until:
@@ -84,15 +91,15 @@ class Simulation:
     def _at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (when, next(self._order), action))
 
-    def _try(self) -> None:
+    def _try(self, pacer: Pacer) -> None:
         try:
-            ticket = self.pacer.acquire()
+            ticket = pacer.acquire()
         except _MustWait as must:
-            self._waiting.append((self.now + must.seconds, self._try))
+            self._waiting.append((self.now + must.seconds, partial(self._try, pacer)))
             self._at(self.now + must.seconds, self._wake_due)
             return
         self.in_flight_before_first_answer += not self._answered
-        self._at(self.now + self._way(self._outward), lambda: self._arrive(ticket))
+        self._at(self.now + self._way(self._outward), lambda: self._arrive(pacer, ticket))
 
     def _wake_due(self) -> None:
         self._wake(lambda when: when <= self.now)
@@ -103,7 +110,7 @@ class Simulation:
         for action in ready:
             self._at(self.now, action)
 
-    def _arrive(self, ticket: Ticket) -> None:
+    def _arrive(self, pacer: Pacer, ticket: Ticket) -> None:
         server_time = self.now + self._offset
         window = int(server_time // WINDOW_SECONDS) - self._first_window
         limit = self._limit(window)
@@ -119,15 +126,15 @@ class Simulation:
         }
         headers = {name: value for name, value in told.items() if name in self._headers}
         retry_after = None if granted else max(1.0, end - server_time)
-        self._at(self.now + self._way(1 - self._outward), lambda: self._answer(ticket, headers, retry_after))
+        self._at(self.now + self._way(1 - self._outward), lambda: self._answer(pacer, ticket, headers, retry_after))
 
-    def _answer(self, ticket: Ticket, headers: dict[str, str], retry_after: float | None) -> None:
+    def _answer(self, pacer: Pacer, ticket: Ticket, headers: dict[str, str], retry_after: float | None) -> None:
         self._answered = True
-        self.pacer.release(ticket, headers)
+        pacer.release(ticket, headers)
         if retry_after is not None:
-            self.pacer.refused(retry_after)
+            pacer.refused(retry_after)
         self._wake(lambda _: True)
-        self._at(self.now, self._try)
+        self._at(self.now, partial(self._try, pacer))
 
     def _other(self) -> None:
         window = int((self.now + self._offset) // WINDOW_SECONDS) - self._first_window

@@ -12,7 +12,10 @@ import pytest
 
 from pipelines import details, landing
 from pipelines.client import Pennylane
+from pipelines.details import DetailsSync
 from pipelines.errors import PennylaneUnreachable
+from pipelines.pacing import REQUESTS_PER_SECOND
+from pipelines.short_lists import Details
 from pipelines.warehouse import warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from sandbox.changes.randomly import change_randomly
@@ -150,7 +153,7 @@ def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company
 
     def change(count: int) -> None:
         world = company.world
-        if count % 2 == 0 and count <= 12:
+        if count % 2 == 0 and count <= 6:
             world.clock.advance(1)
             invoices.create_invoice(world)
             invoices.delete_invoice(world)
@@ -164,6 +167,30 @@ def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company
     if not full:
         _assert_whole(company)
     company.sync(after=60)  # what changed when the feeds were read already
+    _assert_whole(company)
+
+
+def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
+    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes in while rows are landed, and while outdated invoices are read again for that."""
+    company = make_company(30, 500)
+    company.lists_only()
+    with company.warehouse.session() as session:
+        session.execute("UPDATE receivables.invoices SET synced_at = TIMESTAMPTZ '2020-01-01 00:00:00+00'")
+    monkeypatch.setattr("pipelines.details.PIECE_ROWS", 50)
+    pennylane = company.pennylane()
+    land, landed, waiting = DetailsSync._land, [pennylane.statuses.total()], [0]
+
+    def watched(sync: DetailsSync, collected: list[Details], *, again: bool) -> None:
+        land(sync, collected, again=again)
+        waiting.append(pennylane.statuses.total() - landed[0])
+        landed[0] += sum(details.due.requests for details in collected)
+
+    monkeypatch.setattr(DetailsSync, "_land", watched)
+    assert company.sync(pennylane=pennylane).tally["invoices"].read > 10
+    assert len(waiting) > 5
+    assert max(waiting) < 60 * REQUESTS_PER_SECOND
     _assert_whole(company)
 
 

@@ -49,6 +49,20 @@ def test_another_program_gets_its_share_and_we_use_what_is_left(latency: float, 
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("seed", range(4))
+def test_two_processes_share_the_limit_and_leave_each_other_little(latency: float, seed: int) -> None:
+    outcome = Simulation(latency=latency, processes=2, offset=1234.567 + seed, seed=seed).run(FIRST + LAST)
+    assert sum(outcome.refused[window] for window in range(2 * FIRST, FIRST + LAST)) == 0
+    assert outcome.use(2 * FIRST, FIRST + LAST) >= 0.92
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_small_limit_is_used_though_others_use_it_too(limit: int) -> None:
+    outcome = Simulation(latency=0.2, limit=lambda _: limit, others_per_second=0.1).run(LAST)
+    assert sum(outcome.ours[window] for window in range(FIRST, LAST)) >= (LAST - FIRST) / 2
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("limit", [5, 10, 60, 100])
 def test_another_limit_is_followed(latency: float, limit: int) -> None:
     outcome = Simulation(latency=latency, limit=lambda _: limit).run(LAST)

@@ -13,7 +13,7 @@ from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE
 from pipelines.ranges import END
 from sandbox.changes import customers, invoices, receipts
 from sandbox.state import true_state
-from tests.pipelines.company import DAY, PREFIX, Company
+from tests.pipelines.company import DAY, HOUR, PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.truth import OTHER_DOCUMENTS, held
 
@@ -94,8 +94,20 @@ def test_changes_are_fetched_a_hundred_at_a_time(make_company: MakeCompany) -> N
     company.forget_requests()
     company.world.clock.advance(DAY)
     company.lists_only()
-    # 250 ids, asked for once among invoices and once among credit notes.
-    assert company.requests["by_path"] == {**FEEDS, f"{PREFIX}/customer_invoices": 3 + 3}
+    assert company.requests["by_path"] == {**FEEDS, f"{PREFIX}/customer_invoices": 3}
+
+
+def test_only_what_is_no_invoice_is_asked_for_among_credit_notes(make_company: MakeCompany) -> None:
+    company = make_company(30, 400)
+    company.lists_only()
+    credit_note = invoices.create_credit_note(company.world)["id"]
+    for _ in range(3):
+        invoices.create_invoice(company.world)
+    company.forget_requests()
+    company.world.clock.advance(HOUR)
+    company.lists_only()
+    assert company.requests["by_path"] == {**FEEDS, f"{PREFIX}/customer_invoices": 2}
+    assert (company.id, credit_note) in held(company.warehouse, company.id)["credit_notes"]
 
 
 def test_a_record_that_changed_many_times_is_fetched_once(company: Company) -> None:

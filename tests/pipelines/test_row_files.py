@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.landing import Landing
-from pipelines.records import MAX_ID, Row, to_row
-from pipelines.row_files import LONGEST_LINE
+from pipelines.records import LONGEST_TEXT, MAX_ID, Row, to_row
 from pipelines.tables import INVOICES, Type
 from pipelines.warehouse import Warehouse
 
@@ -66,7 +65,9 @@ def test_whatever_a_row_holds_is_in_the_table(
     assert _held(any_warehouse) == rows
 
 
-@pytest.mark.parametrize("label", ["x" * (LONGEST_LINE // 2), '"' * (LONGEST_LINE // 4)])
+@pytest.mark.parametrize(
+    "label", [one * (LONGEST_TEXT - 100) for one in 'x"😀'], ids=["ascii", "quotes", "of four bytes"]
+)
 def test_a_text_of_millions_of_characters_is_a_text(any_warehouse: Warehouse, tmp_path: Path, label: str) -> None:
     with Landing.opened(any_warehouse, COMPANY, tmp_path / "dlt") as landing:
         landing.land({INVOICES: [_record(id=1, label=label), _record(id=2, label="short")]})
