@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from resources.connections import Connections, TokenSlot
 from resources.credential import Credential
 from resources.errors import PennylaneSyncError
 from resources.oauth_session import GrantRefused, OAuthRefused, PennylaneOAuth, PennylaneUnreachable
 from resources.settings import Settings
+from resources.store import StoreUnavailable
 
 RENEWED_BEFORE_EXPIRY = timedelta(minutes=10)
 
@@ -58,9 +59,10 @@ class TokenSource:
         self._company_id = company_id
         self._settings = settings
         self._current: Credential | None = None
+        self._unsaved: tuple[Credential, Credential] | None = None
         self._one_at_a_time = threading.Lock()
         self._retrying = Retrying(
-            retry=retry_if_exception_type(PennylaneUnreachable),
+            retry=retry_if_exception(self._may_pass),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential_jitter(multiplier=0.5, max=8),
             sleep=sleep,
@@ -90,6 +92,12 @@ class TokenSource:
                 self._current = self._obtain(unless=lambda stored: stored.access_token != after)
             return self._current.access_token
 
+    def _may_pass(self, error: BaseException) -> bool:
+        """A store that fails just when there is a new pair to be saved must not cost the authorization."""
+        return isinstance(error, PennylaneUnreachable) or (
+            isinstance(error, StoreUnavailable) and self._unsaved is not None
+        )
+
     def _expires_soon(self, credential: Credential) -> bool:
         return credential.expires_within(RENEWED_BEFORE_EXPIRY, self._connections.clock())
 
@@ -118,6 +126,9 @@ class TokenSource:
             stored = slot.credential()
             if unless(stored):
                 return stored
+            if self._unsaved and stored == self._unsaved[0]:
+                slot.replace(self._unsaved[1])
+                return self._unsaved[1]
             if stored.refresh_token and stored not in refused:
                 return self._renew(slot, stored, refused)
             reason = _DEAD_GRANT if stored.refresh_token else _DEAD_API_TOKEN
@@ -130,5 +141,6 @@ class TokenSource:
         except GrantRefused:
             refused.append(stored)
             raise
+        self._unsaved = (stored, renewed)
         slot.replace(renewed)
         return renewed
