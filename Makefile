@@ -9,7 +9,7 @@ demo: install
 	$(BIN)/pennylane-sync demo
 
 test: .venv/installed-dev lint
-	$(BIN)/pytest -n 4 --dist worksteal -m "not long"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not long"
 
 test-long: .venv/installed-dev
 	$(BIN)/pytest tests/long -n 2 --dist worksteal -m long
