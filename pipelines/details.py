@@ -131,7 +131,10 @@ class DetailsSync:
         allowance = _Allowance(share)
         noted = self._landing.state.get("listed_until")
         listed_until = datetime.fromisoformat(noted) if noted else None
-        with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
+        with (
+            ThreadPoolExecutor(WORKERS, "pennylane") as self._executor,
+            ThreadPoolExecutor(WORKERS, "refresh") as self._refreshing,  # not behind all the lists that are under way
+        ):
             try:
                 self._read_unread("details", started, listed_until)
                 if self._is_ready(started):
@@ -310,9 +313,8 @@ class DetailsSync:
         reader.restore(self._landing.state.get(UNREADABLE, {}))
         already_told = reader.told()
         # By their ids alone: they are ours, and filters that leave accounts out may lose those without one.
-        with ThreadPoolExecutor(WORKERS, "refresh") as executor:  # not behind all the lists that are under way
-            for _, rows in fetch(self._pennylane, reader, executor, INVOICE, invoices, excluded=frozenset()):
-                self._landing.land({INVOICES: rows})
+        for _, rows in fetch(self._pennylane, reader, self._refreshing, INVOICE, invoices, excluded=frozenset()):
+            self._landing.land({INVOICES: rows})
         self._landing.land({}, {**self._landing.state, UNREADABLE: reader.to_state()})
         self._refreshed |= set(invoices)
         self._report.unreadable += [one for one in reader.told() if one not in already_told]

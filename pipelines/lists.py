@@ -343,27 +343,28 @@ class ListsSync:
         """
         table = kind.table
         found: set[int] = set()
+        gone = set(ids & known_as_another)
         wanted = ids - known_as_another
         with prefetched(
             fetch(self._pennylane, self._reader, self._executor, kind, wanted, excluded=self._excluded), _PAGES_AHEAD
         ) as fetched:
-            for _, rows in fetched:
-                found |= {row[table.id_column] for row in rows}
+            for asked, rows in fetched:
+                here = {row[table.id_column] for row in rows}
+                found |= here
+                gone |= asked - here
                 pieces.add(table, rows)
                 self._fetched += len(rows)
                 self._watch(Progress("changes", self._fetched))
                 if pieces.full:
                     pieces.land(None)
-        found |= wanted & self._reader.unreadable_ids(table)
-        gone = ids - found - self._reader.unreadable_ids(table)
-        if kind is ACCOUNT:
-            gone -= self._excluded
+        unreadable = self._reader.unreadable_ids(table)
+        gone -= unreadable
         if gone:
             gone -= self._found_without_account(kind, self._now(), gone)
             with self._landing.writing() as session:
                 removed = remove_gone(session, self._landing.company_id, table, gone)
                 self._landing.tally[table] += Tally(removed=removed)
-        return found
+        return found | wanted & unreadable
 
     def _catch_up(self, included_again: Collection[int], pieces: Pieces) -> None:
         """Accounts that were excluded at the last sync and no longer are: all that is theirs is read anew.

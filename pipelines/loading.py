@@ -5,7 +5,7 @@ Imported where there is something to load, for the reason that `committed` gives
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Loader:
         self,
         rows: Mapping[Table, list[Row]],
         state: State,
-        writing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        writing: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         """Merge the rows and commit the state, in one package.
 
