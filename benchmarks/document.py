@@ -23,13 +23,14 @@ measures itself, against the same made-up company:
   payments bound to their parents, pages of 100, `merge` with primary keys, the parallel children and the
   retries that dlt brings.
 - **`pennylane-sdk`, pandas**: the loops of the SDK's guides, which page, retry and keep to the limit by
-  themselves; each table is replaced by what was fetched.
+  themselves, one request after the other (the SDK has an asynchronous client as well, which would use the cores
+  better with the limit off); each table is replaced by what was fetched.
 
 ## How it stays honest
 
 - *Time* runs from the start of the process, imports included. *Ready* means that the contacts of every account
-  that owes something and the payments of every unpaid invoice are in the tables; a contender that loads at the
-  end is ready then.
+  that owes something and the payments of every unpaid invoice are in the tables, and with ours, as `status` counts
+  it, those of what was touched in the last 35 days too; a contender that loads at the end is ready then.
 - *Requests, refusals and the share of the limit* are counted by the sandbox. The share is that of the windows
   between a run's first and its last; windows in which nothing was asked count as unused.
 - *Under the limit*, the contenders run at the same time, each with a sandbox of its own: 25 requests in 5

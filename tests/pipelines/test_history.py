@@ -1,5 +1,6 @@
 """What matters for follow-up is read first; the history of a first or full listing follows in shares."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sandbox.changes import customers, invoices, receipts
 from sandbox.world import World
 from tests.pipelines.company import DAY, HOUR, NOW, Company
 from tests.pipelines.conftest import MakeCompany
-from tests.pipelines.truth import expected
+from tests.pipelines.truth import Row, expected
 
 LATELY = 35 * DAY
 FEEDS = 2
@@ -34,17 +35,33 @@ class Listening(Pennylane):
         return super().get(path, params)
 
 
-def _matters(world: World, url: str) -> set[tuple[str, int]]:
-    """What a receivables team needs: what is unpaid or touched lately, and the contacts of who owes it."""
+Asked = set[tuple[str, int]]
+
+
+def _unpaid(world: World, url: str) -> Asked:
+    """What a receivables team needs first: what is unpaid, and the contacts of who owes it."""
+    return _invoices_and_accounts(
+        row
+        for row in expected(world, url)["invoices"].values()
+        if not row["draft"] and not row["paid"] and row["status"] not in ("cancelled", "archived", "paid")
+    )
+
+
+def _matters(world: World, url: str) -> Asked:
+    """That, and what was touched lately."""
     truth = expected(world, url)
     since = NOW.timestamp() - LATELY
-    found = set()
-    for (_, invoice_id), row in truth["invoices"].items():
-        unpaid = not row["paid"] and row["status"] not in ("cancelled", "archived", "paid")
-        if not row["draft"] and (unpaid or row["updated_at"].timestamp() >= since):
-            found |= {("customer_invoices", invoice_id), ("customers", row["account_id"])}
-    touched = {key[1] for key, row in truth["accounts"].items() if row["updated_at"].timestamp() >= since}
-    return {one for one in found if one[1] is not None} | {("customers", one) for one in touched}
+    lately = {table: [row for row in truth[table].values() if row["updated_at"].timestamp() >= since] for table in truth
+              if table in ("accounts", "invoices")}  # fmt: skip
+    touched = {("customers", row["account_id"]) for row in lately["accounts"]}
+    return _unpaid(world, url) | touched | _invoices_and_accounts(row for row in lately["invoices"] if not row["draft"])
+
+
+def _invoices_and_accounts(invoices: Iterable[Row]) -> Asked:
+    found = {
+        one for row in invoices for one in (("customer_invoices", row["invoice_id"]), ("customers", row["account_id"]))
+    }
+    return {one for one in found if one[1] is not None}
 
 
 def _pending(company: Company) -> Any:
@@ -54,12 +71,15 @@ def _pending(company: Company) -> Any:
 
 def test_what_matters_is_read_before_anything_else_and_makes_the_company_ready(make_company: MakeCompany) -> None:
     company = make_company(20, 200)
+    for _ in range(15):
+        receipts.pay_invoice(company.world)
     pennylane = company.pennylane(Listening)
     assert isinstance(pennylane, Listening)
     report = company.sync(pennylane=pennylane).details
-    matters = _matters(company.world, company.server.url)
+    unpaid, matters = (of(company.world, company.server.url) for of in (_unpaid, _matters))
     order = list(dict.fromkeys(pennylane.asked))
-    assert 20 < len(matters) < len(order) / 2
+    assert WORKERS + 10 < len(unpaid) < len(matters) - 10 < len(order) / 2
+    assert set(order[: len(unpaid) - WORKERS]) <= unpaid <= set(order[: len(unpaid) + WORKERS])
     assert matters <= set(order[: len(matters) + WORKERS])
     assert report.pending.ready
     assert company.differences() == []

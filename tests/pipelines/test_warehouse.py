@@ -94,6 +94,12 @@ def test_a_file_that_another_process_makes_while_it_is_opened_is_not_deleted(
                 path.write_bytes(content)
                 raise duckdb.IOException("too many open files")
 
+        def cursor(self) -> "Meanwhile":
+            return self
+
+        def close(self) -> None:
+            """Nothing is open."""
+
     content = file_with_tables()
     monkeypatch.setattr("pipelines.warehouse.duckdb.connect", Meanwhile)
     with pytest.raises(WarehouseUnusable), warehouse_at(f"duckdb:///{path}").session():
