@@ -1,4 +1,4 @@
-"""Deletes old runs. Dagster purges its schedules' ticks (dagster.yaml), but keeps runs and their event logs for ever."""
+"""Deletes old runs. Dagster purges its schedules' ticks (dagster.yaml), but keeps runs and event logs for ever."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
         Path(storage.path_for_shard(run_id)).unlink(missing_ok=True)
 
 
-@dg.op(name="delete_old_runs")
+@dg.op(name="delete")
 def _deletion(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     days = installation.settings.pennylane_sync_keep_runs_days
     deleted = 0
@@ -49,8 +49,8 @@ def _deletion(context: dg.OpExecutionContext, installation: dg.ResourceParam[Ins
 
 @dg.job(
     name="delete_old_runs",
-    description="Deletes runs, with their event logs, that are older than PENNYLANE_SYNC_KEEP_RUNS_DAYS. Tables are not "
-    "touched.",
+    description="Deletes runs, with their event logs, that are older than PENNYLANE_SYNC_KEEP_RUNS_DAYS. Tables are "
+    "not touched.",
 )
 def delete_old_runs() -> None:
     """One step, which says how many."""
