@@ -35,7 +35,7 @@ class RunLease:
         """
         if self._held:
             return
-        patience = _DEAD_BY_THEN if run.parent_run_id else 0
+        patience = _DEAD_BY_THEN if "dagster/retry_number" in run.tags else 0
         for attempt in Retrying(
             retry=retry_if_exception_type(LeaseHeld),
             stop=stop_after_delay(patience),

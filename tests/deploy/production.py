@@ -86,7 +86,7 @@ def environment_files(postgres: PostgresServer, given: Mapping[str, str]) -> dic
     dagster |= {"DAGSTER_POSTGRES_PASSWORD": _PASSWORDS["DAGSTER_POSTGRES_PASSWORD"]}
     password = _PASSWORDS["WAREHOUSE_PASSWORD"]
     warehouse = f"postgresql://pennylane_sync:{password}@127.0.0.1:{postgres.port}/receivables"
-    sync = example(DEPLOY / "systemd" / "sync.env.example") | given | {"WAREHOUSE_URL": warehouse}
+    sync = {**example(DEPLOY / "systemd" / "sync.env.example"), **given, "WAREHOUSE_URL": warehouse}
     return {"dagster.env": dagster, "sync.env": sync}
 
 

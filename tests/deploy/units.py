@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cli.instance import ROOT
 from tests.program import PROGRAM
@@ -40,7 +39,7 @@ class Installed:
             given |= dict(shlex.split(one)[0].split("=", 1) for one in self._here(line).split())
         for path in settings(service)["EnvironmentFile"]:
             given |= self.files[Path(path).name]
-        return given | own
+        return {**given, **own}
 
     def command(self, line: str, environment: Mapping[str, str]) -> list[str]:
         """A line of ExecStart and its like as arguments."""
@@ -55,7 +54,8 @@ class Installed:
         )
 
 
-def example(path: Path) -> dict[str, Any]:
+def example(path: Path) -> dict[str, str]:
     """The names, and values, of an example of an environment file."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    filled = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value for name, _, value in filled}
