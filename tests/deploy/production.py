@@ -45,10 +45,10 @@ class Production(Server):
         self.processes = processes
         self.program = program
 
-    def all_runs(self) -> list[Run]:
-        """The oldest first."""
+    def first_syncs(self) -> list[Run]:
+        """The oldest first; without the schedules' runs, whose time may just have come."""
         results = self.ask(_RUNS)["runsOrError"]["results"]
-        return [_run(one) for one in reversed(results)]
+        return [_run(one) for one in reversed(results) if one["jobName"] == "initial_sync"]
 
     def cancel(self, run_id: str) -> None:
         assert self.ask(_CANCEL, run=run_id)["terminateRun"] == {"__typename": "TerminateRunSuccess"}
