@@ -27,6 +27,7 @@ benchmark: .venv/installed-dev
 requirements:
 	uv pip compile pyproject.toml $(PINS) -o requirements.txt
 	uv pip compile pyproject.toml --extra dev -c requirements.txt $(PINS) -o requirements-dev.txt
+	uv pip compile pyproject.toml --extra kubernetes -c requirements.txt $(PINS) -o deploy/requirements.txt
 PINS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --quiet
 
 .venv/bin/python:

@@ -5,7 +5,7 @@ import dagster as dg
 from assets.jobs import JOBS
 from assets.receivables import connection, details, lists, views
 from assets.run_lease import run_lease
-from assets.schedules import daily_verification, hourly
+from assets.schedules import daily_deletion, daily_verification, hourly
 from assets.verification import verification
 from resources.installation import Installation
 
@@ -16,7 +16,7 @@ def definitions(installation: Installation) -> dg.Definitions:
         assets=[connection, lists, details, views],
         asset_checks=[verification],
         jobs=list(JOBS),
-        schedules=[hourly, daily_verification],
+        schedules=[hourly, daily_verification, daily_deletion],
         resources={"installation": installation, "run_lease": run_lease},
         executor=dg.in_process_executor,
     )

@@ -1,7 +1,10 @@
 """Runs whose process ended without a word (a power cut, a container that was killed).
 
 Dagster takes them for running for ever (its default launcher cannot ask how a run is), and one run per company goes at
-a time: the company would never be synchronized again.
+a time: the company would never be synchronized again. Where the process that starts runs outlived them it told Dagster
+at once, and where each has a pod of its own Dagster asks (deploy/); such runs never come here.
+
+Ended here, a run is failed like any other: a deployment that repeats runs repeats it, before or after the hourly one.
 """
 
 from collections.abc import Collection

@@ -1,8 +1,9 @@
-"""What can be run: the hourly sync, the first sync (a backfill in the UI), a full one, and a comparison."""
+"""What can be run: the hourly sync, the first sync (a backfill in the UI), a full one, a comparison; and tidying up."""
 
 import dagster as dg
 
 from assets.metadata import GROUP
+from assets.old_runs import delete_old_runs
 from assets.partitions import connections
 from assets.verification import verification
 
@@ -37,4 +38,4 @@ verify = dg.define_asset_job(
     "by the asset checks; full_sync heals it.",
 )
 
-JOBS = (hourly_sync, initial_sync, full_sync, verify)
+JOBS = (hourly_sync, initial_sync, full_sync, verify, delete_old_runs)

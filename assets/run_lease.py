@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import dagster as dg
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from resources.installation import Installation
+from resources.leases import LAPSES_AFTER, RENEWED_EVERY, LeaseHeld
+
+_DEAD_BY_THEN = (LAPSES_AFTER + RENEWED_EVERY).total_seconds()
 
 
 def owner(run_id: str) -> str:
@@ -25,11 +29,23 @@ class RunLease:
         self._held = False
 
     def hold(self, installation: Installation, company_id: int, run: dg.DagsterRun) -> None:
-        """Raises LeaseHeld where another run, or a command, works on the company."""
-        if not self._held:
-            lease = installation.connections.lease(company_id, owner(run.run_id), run.job_name)
-            self._until_the_run_ends.enter_context(lease)
-            self._held = True
+        """Raises LeaseHeld where another run, or a command, works on the company.
+
+        A run that repeats one whose worker died (on another machine, perhaps) waits until that one's lease has lapsed.
+        """
+        if self._held:
+            return
+        patience = _DEAD_BY_THEN if "dagster/retry_number" in run.tags else 0
+        for attempt in Retrying(
+            retry=retry_if_exception_type(LeaseHeld),
+            stop=stop_after_delay(patience),
+            wait=wait_fixed(RENEWED_EVERY),
+            reraise=True,
+        ):
+            with attempt:
+                lease = installation.connections.lease(company_id, owner(run.run_id), run.job_name)
+                self._until_the_run_ends.enter_context(lease)
+        self._held = True
 
 
 @dg.resource(description="Keeps the company's lease from the run's first step to its end.")

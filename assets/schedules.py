@@ -1,4 +1,4 @@
-"""When syncs, and comparisons, run by themselves."""
+"""When syncs, comparisons and the deletion of old runs happen by themselves."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.abandoned import end_abandoned
 from assets.jobs import hourly_sync, verify
+from assets.old_runs import delete_old_runs
 from assets.partitions import connections
 from resources.connections import Connection
 from resources.installation import Installation
@@ -44,6 +45,16 @@ def daily_verification(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One comparison per active connection."""
     yield from _a_run_each(context, installation)
+
+
+daily_deletion = dg.ScheduleDefinition(
+    name="daily_deletion",
+    job=delete_old_runs,
+    cron_schedule="45 2 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night at 02:45 UTC: runs older than PENNYLANE_SYNC_KEEP_RUNS_DAYS are deleted, with their event "
+    "logs.",
+)
 
 
 def _a_run_each(

@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def dagster_home(settings: Settings) -> Path:
-    """The folder of Dagster's storage in the installation's home, with the project's dagster.yaml in it."""
+    """The folder of Dagster's dagster.yaml: DAGSTER_HOME where that is set, as in a deployment.
+
+    Else one in the installation's home, which holds Dagster's storage, too.
+    """
+    if given := os.environ.get("DAGSTER_HOME"):
+        return Path(given)
     home = settings.home / "dagster"
     make_private_folder(settings.home)
     make_private_folder(home)
@@ -26,8 +31,7 @@ def dagster_home(settings: Settings) -> Path:
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance whose runs the UI shows."""
-    os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
-    return dg.DagsterInstance.get()
+    return dg.DagsterInstance.from_config(str(dagster_home(settings)))
 
 
 def register(settings: Settings, company_id: int) -> None:

@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     pennylane_sync_key: Annotated[SecretStr | None, AfterValidator(lambda key: key and _fernet_key(key))] = None
     pennylane_sync_detail_requests: Annotated[int, Field(ge=0)] = 1500
     """What an incremental run may spend on details that no event asked for, in requests."""
+    pennylane_sync_keep_runs_days: Annotated[int, Field(ge=1)] = 30
+    """For how long Dagster remembers a run, with its event log, in days."""
     warehouse: Annotated[SecretStr, _database_url("duckdb")] | None = Field(None, validation_alias="WAREHOUSE_URL")
     connections: Annotated[SecretStr, _database_url("sqlite")] | None = Field(None, validation_alias="CONNECTIONS_URL")
 

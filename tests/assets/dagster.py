@@ -33,6 +33,10 @@ class DagsterSide:
             instance=self.instance, partition_key=str(company_id), raise_on_error=False, **options
         )
 
+    def run_alone(self, job: str) -> dg.ExecuteInProcessResult:
+        """A run of a job that is about no company."""
+        return self.definitions.resolve_job_def(job).execute_in_process(instance=self.instance)
+
     def tick(self, at: datetime = NOW) -> Ticked:
         """What the hourly schedule asks for."""
         with dg.build_schedule_context(

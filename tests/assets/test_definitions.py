@@ -94,12 +94,13 @@ def test_each_job_runs_every_asset_for_one_company_and_says_what_it_is_for() -> 
         assert job.description
 
 
-def test_the_hourly_schedule_is_on_from_the_start_and_the_daily_comparison_is_off() -> None:
+def test_the_hourly_sync_and_the_deletion_of_old_runs_are_on_from_the_start_and_the_comparison_is_off() -> None:
     on, off = dg.DefaultScheduleStatus.RUNNING, dg.DefaultScheduleStatus.STOPPED
     schedules = [one for one in definitions(Installation()).schedules or [] if isinstance(one, dg.ScheduleDefinition)]
     assert {one.name: (one.default_status, one.cron_schedule) for one in schedules} == {
         "hourly": (on, "0 * * * *"),
         "daily_verification": (off, "30 3 * * *"),
+        "daily_deletion": (on, "45 2 * * *"),
     }
 
 

@@ -1,11 +1,14 @@
 """Runs as the schedule and a backfill launch them: what they materialize, and how they fail."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from sqlalchemy import update
 
 from pipelines.progress import Progress
+from resources.store import Store, leases
 from sandbox.server import SandboxServer
 from tests.assets.dagster import DagsterSide, dagster_side, failure
 from tests.program import Program, control
@@ -177,6 +180,19 @@ def test_a_run_finds_the_lease_held_says_by_whom_and_touches_nothing(
     assert (synced.home / "receivables.duckdb").read_bytes() == before
     assert side.installation.connections.get(company).last_error is None
     assert side.run("hourly_sync", company).success
+
+
+def test_a_run_that_repeats_a_dead_one_waits_until_it_is_sure_that_nobody_works_on_the_company(
+    side: DagsterSide, synced: Program, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world.id
+    repeated = {"dagster/retry_number": "1"}
+    with side.installation.connections.lease(company, "run of old", "hourly_sync"):
+        with Store(side.installation.settings.connections_url).writing() as transaction:
+            last_seen = datetime.now(UTC) - timedelta(seconds=50)
+            transaction.execute(update(leases).values(host="elsewhere pid:[1]", holder="dead", renewed_at=last_seen))
+        assert "on elsewhere" in failure(side.run("hourly_sync", company))
+        assert side.run("hourly_sync", company, tags=repeated).success
 
 
 def test_two_companies_are_synchronized_at_once_into_one_duckdb_file(synced: Program, sandbox: SandboxServer) -> None:

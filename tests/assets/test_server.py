@@ -31,7 +31,7 @@ def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behin
         assert len(seen["assetNodes"]) == 10
         assert all(node["partitionKeys"] == [str(company)] for node in seen["assetNodes"])
         schedules = {one["name"]: one["scheduleState"]["status"] for one in seen["schedulesOrError"]["results"]}
-        assert schedules == {"hourly": "RUNNING", "daily_verification": "STOPPED"}
+        assert schedules == {"hourly": "RUNNING", "daily_deletion": "RUNNING", "daily_verification": "STOPPED"}
 
         server.backfill(company)
         wait_until(lambda: server.runs() == [("initial_sync", "SUCCESS")])

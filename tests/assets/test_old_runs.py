@@ -1,0 +1,36 @@
+"""Dagster's books do not grow for ever: runs are forgotten after some time, the tables are not."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from sandbox.server import SandboxServer
+from tests.assets.dagster import dagster_side
+from tests.program import Program
+
+
+def test_runs_older_than_the_setting_says_are_deleted_with_all_that_dagster_keeps_of_them(
+    synced: Program, sandbox: SandboxServer
+) -> None:
+    company = sandbox.world.id
+    with dagster_side(synced) as side:
+        (first,) = side.instance.get_runs()
+        unfinished = side.instance.create_run_for_job(
+            side.definitions.resolve_job_def("hourly_sync"), status=dg.DagsterRunStatus.STARTED
+        ).run_id
+        between = datetime.now(UTC)
+        later = side.run("hourly_sync", company).run_id
+    before = synced.status(), synced.accounts(company)
+
+    days = timedelta(days=10)
+    with dagster_side(synced.with_settings(PENNYLANE_SYNC_KEEP_RUNS_DAYS="10"), lambda: between + days) as side:
+        deletion = side.run_alone("delete_old_runs")
+
+        assert deletion.success
+        assert {run.run_id for run in side.instance.get_runs()} == {unfinished, later, deletion.run_id}
+        assert side.instance.all_logs(later) != []
+        said = [entry.user_message for entry in side.instance.all_logs(deletion.run_id)]
+        assert "Deleted 1 runs older than 10 days, with their event logs." in said
+    kept = [path for path in (synced.home / "dagster").rglob("*") if first.run_id in str(path)]
+    assert kept == []
+    assert (synced.status(), synced.accounts(company)) == before

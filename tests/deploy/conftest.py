@@ -1,0 +1,3 @@
+from tests.homes import sandbox
+
+__all__ = ["sandbox"]
