@@ -32,9 +32,10 @@ def version() -> int:
 
 def found_version(session: Session) -> int | None:
     """Of the tables that are there; None where there are none. The first ones did not say theirs."""
+    noted = _noted(session)
+    if noted is not None:
+        return noted
     found = session.relations(DATASET)
-    if "_version" in found:
-        return int(session.value(f"SELECT COALESCE(max(version), 1) FROM {_VERSION}"))
     return 1 if any(table.name in found for table in TABLES) else None
 
 
@@ -64,14 +65,15 @@ def upgrade(session: Session) -> bool:
 
     To be asked before any table is made, by one process at a time. Raises WarehouseUnusable where they are newer.
     """
+    if _noted(session) == version():
+        return False
     found = refuse_newer(session)
-    older = found is not None and found < version()
+    since = version() if found is None else found
     with session.transaction():
-        if older:
-            _migrate(session, found or 1)
-        if older or not session.has_table("_version"):
-            _note(session)
-    return older
+        if since < version():
+            _migrate(session, since)
+        _note(session)
+    return since < version()
 
 
 def _migrate(session: Session, since: int) -> None:
@@ -82,6 +84,12 @@ def _migrate(session: Session, since: int) -> None:
     for migration in MIGRATIONS[since - 1 :]:
         migration(session)
     forget_schema(session)
+
+
+def _noted(session: Session) -> int | None:
+    if not session.has_table("_version"):
+        return None
+    return int(session.value(f"SELECT COALESCE(max(version), 1) FROM {_VERSION}"))
 
 
 def _note(session: Session) -> None:

@@ -14,7 +14,7 @@ from pipelines.warehouse import Session, Warehouse
 from resources import moving
 from resources.connections import AlreadyConnected, Connections
 from resources.installation import Installation
-from resources.leases import LeaseHeld
+from resources.leases import Lease, LeaseHeld
 from resources.settings import Settings
 from sandbox.changes import customers, invoices, receipts
 from sandbox.server import SandboxServer
@@ -29,7 +29,7 @@ __all__ = ["postgres_server", "postgres_url"]
 
 PLACES = {
     "between files of rows": Place(Session, "copy", "after"),
-    "with all rows copied": Place(moving.Lease, "check", "before"),
+    "with all rows copied": Place(Lease, "check", "before"),
     "between rows and connections": Place(Connections, "take_over", "before"),
 }
 
@@ -54,6 +54,19 @@ def office(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> O
     customers.update_customer(server.world, notes='with "quotes", a comma,\na line and é', reference="")
     server.world.clock.advance(HOUR)
     office.sync("second", full=False)
+    with office.warehouse.session() as session:  # what no sandbox makes up, where no sync comes any more
+        session.execute(
+            f"UPDATE receivables.accounts SET notes = 'NULL', phone = '', recipient = %s, reference = %s, emails = %s "
+            f"WHERE account_id = {later}",
+            "\\N",
+            'a\r\n\\.\n"b",\tc',
+            '["\\"é\\"@example.org", null]',
+        )
+        session.execute(
+            "UPDATE receivables.invoices SET amount = 99999999999999999999999999999999.999999, tax = -0.000001, "
+            "exchange_rate = 12345678901234567890123456.123456789012, deadline = '0001-01-01', "
+            f"updated_at = '2026-09-15 10:00:00.000001+02' WHERE account_id = {later}"
+        )
     return office
 
 
