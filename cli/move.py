@@ -30,10 +30,8 @@ def move(*, file: Path | None, connections: Path | None, as_json: bool) -> None:
     with watching(quiet=as_json) as watch:
         installation = Installation(watch)
         _refuse_other_than_postgres(installation.settings)
-        home = installation.settings.home
-        file = _existing(file or home / "receivables.duckdb", "--from")
-        connections = _existing(connections or home / "connections.sqlite", "--connections")
-        rows = move_all(installation, file, f"sqlite:///{connections}")
+        file = _existing(file or installation.settings.home / "receivables.duckdb", "--from")
+        rows = move_all(installation, file, _connections_url(installation.settings, connections))
     if as_json:
         print_json(_document(rows))
     else:
@@ -45,6 +43,14 @@ def _refuse_other_than_postgres(settings: Settings) -> None:
         raise click.UsageError(
             "Say where to move to: WAREHOUSE_URL=postgresql://user:password@host/database, in .env or the environment."
         )
+
+
+def _connections_url(settings: Settings, file: Path | None) -> str:
+    """Where the connections are now; where they are to be, if they were never in the home."""
+    usual = settings.home / "connections.sqlite"
+    if file is None and settings.connections and not usual.is_file():
+        return settings.connections_url
+    return f"sqlite:///{_existing(file or usual, '--connections')}"
 
 
 def _existing(path: Path, option: str) -> Path:

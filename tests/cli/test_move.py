@@ -59,6 +59,15 @@ def test_people_are_told_how_many_rows_came_and_never_the_password(
     connection.close()
 
 
+def test_connections_that_are_kept_elsewhere_stay_there(synced: Program, postgres_url: str) -> None:
+    elsewhere = synced.home / "elsewhere.sqlite"
+    (synced.home / "connections.sqlite").rename(elsewhere)
+    moved = synced.with_settings(WAREHOUSE_URL=postgres_url, CONNECTIONS_URL=f"sqlite:///{elsewhere}")
+    moved.done("move")
+    assert moved.status()[0]["state"] == "active"
+    moved.done("verify")
+
+
 def test_where_to_move_to_stands_in_the_settings_or_nothing_happens(tmp_path: Path) -> None:
     program = Program(tmp_path / "home", "http://127.0.0.1:1")
     said = program.fails("move", status=2)

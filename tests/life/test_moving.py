@@ -2,19 +2,23 @@
 
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pipelines import versions
+from pipelines.errors import WarehouseUnusable
 from pipelines.indexes import INDEXES
 from pipelines.moving import AlreadyThere
 from pipelines.warehouse import Session, Warehouse
 from resources import moving
 from resources.connections import AlreadyConnected, Connections
 from resources.installation import Installation
-from resources.leases import Lease, LeaseHeld
+from resources.leases import Lease, LeaseHeld, LeaseLost
 from resources.settings import Settings
 from sandbox.changes import customers, invoices, receipts
 from sandbox.server import SandboxServer
@@ -182,6 +186,28 @@ def test_what_is_there_already_is_neither_overwritten_nor_mixed_with(office: Off
         move(office, elsewhere)
     with moved_to.warehouse.session() as session:
         assert session.value("SELECT count(*) FROM receivables.payments") == 0
+
+
+def test_a_company_that_is_disconnected_meanwhile_stops_it_all(office: Office, moved_to: Office) -> None:
+    def disconnect() -> None:
+        with closing(sqlite3.connect(office.settings.home / "connections.sqlite")) as store, store:
+            store.execute("DELETE FROM leases")
+
+    with at(PLACES["between files of rows"], 1, disconnect), pytest.raises(LeaseLost):
+        move(office, moved_to)
+    with moved_to.warehouse.session() as session:
+        assert session.value("SELECT count(*) FROM receivables.companies") == 0
+    assert moved_to.connections.all() == []
+
+
+def test_tables_of_an_older_version_are_to_be_synchronized_once_where_they_are(
+    office: Office, moved_to: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "MIGRATIONS", (lambda _: None,))
+    with pytest.raises(
+        WarehouseUnusable, match=r"pennylane-sync sync \(with WAREHOUSE_URL as it was before the move\)"
+    ):
+        move(office, moved_to)
 
 
 def test_while_a_company_is_synchronized_nothing_is_moved(office: Office, moved_to: Office) -> None:
