@@ -173,7 +173,11 @@ def address(warehouse: Warehouse) -> str:
     return f"duckdb:///{warehouse.path}" if isinstance(warehouse, DuckDBWarehouse) else vars(warehouse)["_url"]
 
 
-@pytest.mark.parametrize(("where", "left"), [("within", 1), ("after", 3)])
+@pytest.mark.parametrize(
+    ("any_warehouse", "where", "left"),
+    [("duckdb", "within", 1), ("postgres", "within", 1), ("postgres", "after", 3)],
+    indirect=["any_warehouse"],
+)
 def test_a_process_that_dies_in_a_migration_leaves_the_rest_to_the_next_sync(
     older: Company, where: str, left: int
 ) -> None:
