@@ -29,6 +29,7 @@ _COMMANDS = {
     "status": _Listed("cli.status", "Show how each connection is."),
     "verify": _Listed("cli.verify", "Compare the tables with Pennylane."),
     "disconnect": _Listed("cli.disconnect", "End the access to a company, keep its data."),
+    "move": _Listed("cli.move", "Move everything from DuckDB to Postgres."),
     "start": _Listed("cli.start", "Serve Dagster's UI and run the schedules."),
     "demo": _Listed("cli.demo", "Show it all against a Pennylane sandbox, in a minute."),
     "sandbox": _Listed("sandbox.command", "Serve a stand-in for Pennylane."),

@@ -7,8 +7,10 @@ cursors stand is in one row, in a form that is dlt's but plain: JSON, compressed
 import base64
 import json
 import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipelines.errors import WarehouseUnusable
 from pipelines.tables import DATASET
 from pipelines.warehouse import Session
 
@@ -19,6 +21,8 @@ _ENGINE_VERSION = 4
 _STATES = "_dlt_pipeline_state"
 _VERSIONS = "_dlt_version"
 _LOADS = f"{DATASET}._dlt_loads"
+_STATE_COLUMNS = ("version", "engine_version", "pipeline_name", "state", "created_at", "_dlt_load_id", "_dlt_id")
+_LOAD_COLUMNS = ("load_id", "schema_name", "status", "inserted_at")
 BOOKKEEPING = frozenset({_STATES, _VERSIONS, "_dlt_loads"})
 """dlt's own tables. Without those of states and loads nobody knows where a company stands: all is listed again."""
 
@@ -32,26 +36,58 @@ def committed(session: Session, company_id: int) -> State | None:
 
     None where it is written in another way than we know: dlt has to read it.
     """
-    if not (session.has_table(_STATES) and session.has_table("_dlt_loads")):
+    package = _last_package(session, company_id)
+    if package is None:
         return {}
+    pipeline = _read(package)
+    return None if pipeline is None else pipeline.get("sources", {}).get(SOURCE, {})
+
+
+def commit_as(here: Session, there: Session, company_id: int, change: Callable[[State], State]) -> None:
+    """Commit in another warehouse, which has dlt's tables, what is committed here, as `change` says.
+
+    Not within a package, as dlt does it, but in the transaction of the rows that it covers.
+    """
+    package = _last_package(here, company_id)
+    if package is None:
+        return
+    pipeline = _read(package)
+    if pipeline is None:
+        raise WarehouseUnusable(
+            f"Where company {company_id} stands is written as by another version of dlt. Sync it once where it is: "
+            "pennylane-sync sync"
+        )
+    pipeline.pop("destination_type", None)  # another one there, of which dlt would warn
+    pipeline["sources"] = {SOURCE: change(pipeline.get("sources", {}).get(SOURCE, {}))}
+    package["state"] = base64.b64encode(zlib.compress(json.dumps(pipeline).encode())).decode()
+    there.execute(f"DELETE FROM {DATASET}.{_STATES} WHERE pipeline_name = %s", pipeline_name(company_id))
+    for table, names in ((f"{DATASET}.{_STATES}", _STATE_COLUMNS), (_LOADS, _LOAD_COLUMNS)):
+        places = ", ".join(["%s"] * len(names))
+        there.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", *(package[name] for name in names))
+
+
+def _last_package(session: Session, company_id: int) -> dict[str, Any] | None:
+    if not (session.has_table(_STATES) and session.has_table("_dlt_loads")):
+        return None
+    names = (*_STATE_COLUMNS, *_LOAD_COLUMNS)
     rows = session.rows(
         f"""
-        SELECT state, engine_version FROM {DATASET}.{_STATES} JOIN {_LOADS} ON load_id = _dlt_load_id
+        SELECT {", ".join(names)} FROM {DATASET}.{_STATES} JOIN {_LOADS} ON load_id = _dlt_load_id
         WHERE pipeline_name = %s AND status = 0 ORDER BY load_id DESC LIMIT 1
         """,
         pipeline_name(company_id),
     )
-    if not rows:
-        return {}
-    ((written, engine_version),) = rows
-    if engine_version != _ENGINE_VERSION:
+    return dict(zip(names, rows[0], strict=True)) if rows else None
+
+
+def _read(package: Mapping[str, Any]) -> dict[str, Any] | None:
+    if package["engine_version"] != _ENGINE_VERSION:
         return None
     try:
-        pipeline = json.loads(zlib.decompress(base64.b64decode(written, validate=True)))
+        pipeline: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(package["state"], validate=True)))
     except (ValueError, zlib.error):
         return None
-    state: State = pipeline.get("sources", {}).get(SOURCE, {})
-    return state
+    return pipeline
 
 
 def noted_tables(session: Session, schema: str) -> set[str]:

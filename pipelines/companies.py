@@ -6,6 +6,7 @@ from pipelines.errors import naming
 from pipelines.landing import Landing
 from pipelines.progress import Clock
 from pipelines.tables import COMPANIES, DATASET
+from pipelines.versions import refuse_newer
 from pipelines.warehouse import Warehouse
 
 
@@ -32,5 +33,6 @@ def mark_disconnected(warehouse: Warehouse, company_id: int, at: datetime) -> No
     Plain SQL: a run that is just being stopped may still have dlt's folder of the company in use.
     """
     with naming(company_id), warehouse.session() as session:
+        refuse_newer(session)
         if session.has_table(COMPANIES.name):
             session.execute(f"UPDATE {DATASET}.companies SET disconnected_at = %s WHERE company_id = {company_id}", at)

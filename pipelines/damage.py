@@ -14,6 +14,7 @@ from pipelines.committed import BOOKKEEPING, forget_schema, noted_tables
 from pipelines.errors import WarehouseUnusable
 from pipelines.removal import included
 from pipelines.tables import DATASET, EXCLUDED_ACCOUNTS, LISTED, MARKS, TABLES, Table
+from pipelines.versions import refuse_other
 from pipelines.views import VIEWS
 from pipelines.warehouse import Relation, Session
 
@@ -54,7 +55,7 @@ def look_for_damage(session: Session) -> Damage:
                 f"{DATASET}.{view.name} is a table, where the view of that name belongs. Drop or rename it (ALTER "
                 f"TABLE {DATASET}.{view.name} RENAME TO ...) and sync again: the view is made anew."
             )
-    held = {table: frozenset(found[table.name].columns) for table in TABLES if table.name in found}
+    held = _held(found)
     missing = {table: frozenset(one.name for one in table.columns) - columns for table, columns in held.items()}
     for table, columns in missing.items():
         if lacking := columns & {*table.key, "account_id"}:
@@ -73,6 +74,7 @@ def look_for_damage(session: Session) -> Damage:
 
 def refuse_damage(session: Session) -> None:
     """Raises WarehouseUnusable where the tables are not as declared: what only reads cannot mend them."""
+    refuse_other(session)
     if damage := look_for_damage(session):
         raise WarehouseUnusable(f"{damage} in {DATASET}. The next sync mends that: pennylane-sync sync")
 
@@ -82,12 +84,24 @@ def prepare(session: Session, damage: Damage) -> None:
     for table, columns in damage.columns.items():
         filled = columns - _FILLED_BY_DETAILS
         if table in LISTED and filled:
-            _unmark(session, damage, table, "synced_at")
+            _unmark(session, damage.held, table, "synced_at")
         elif table in MARKS and filled:
-            _unmark(session, damage, *MARKS[table])
+            _unmark(session, damage.held, *MARKS[table])
     for table in damage.tables & MARKS.keys():
-        _unmark(session, damage, *MARKS[table])
+        _unmark(session, damage.held, *MARKS[table])
     forget_schema(session)
+
+
+def read_again(session: Session, table: Table) -> None:
+    """Have all that a table holds read from Pennylane again, by each company's next sync, but for accounts left out.
+
+    A table of a list then counts as one that was just made: its comment, which tells when it was, goes.
+    """
+    held = _held(session.relations(DATASET))
+    if table in MARKS:
+        _unmark(session, held, *MARKS[table])
+    elif table in held:
+        session.execute(f"COMMENT ON TABLE {DATASET}.{table.name} IS NULL")
 
 
 def drop_damaged_staging(session: Session, schema: str) -> None:
@@ -106,11 +120,15 @@ def _columns(found: Mapping[str, Relation], table: Table) -> set[str]:
     return found[table.name].columns if table.name in found else set()
 
 
-def _unmark(session: Session, damage: Damage, table: Table, column: str) -> None:
+def _held(found: Mapping[str, Relation]) -> dict[Table, frozenset[str]]:
+    return {table: frozenset(found[table.name].columns) for table in TABLES if table.name in found}
+
+
+def _unmark(session: Session, held: Mapping[Table, frozenset[str]], table: Table, column: str) -> None:
     """Take a mark from all rows but those of accounts that are left out: these stay as they are."""
-    if column not in damage.held.get(table, ()):
+    if column not in held.get(table, ()):
         return
     where = f"{column} IS NOT NULL"
-    if EXCLUDED_ACCOUNTS in damage.held:
+    if EXCLUDED_ACCOUNTS in held:
         where += f" AND {included(table)}"
     session.execute(f"UPDATE {DATASET}.{table.name} SET {column} = NULL WHERE {where}")

@@ -25,6 +25,7 @@ from pipelines.records import Row
 from pipelines.removal import excluded_before
 from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
+from pipelines.versions import upgrade
 from pipelines.views import describe
 from pipelines.warehouse import Session, Warehouse, id_list, staging_layout
 
@@ -141,13 +142,14 @@ class Landing:
 
     def _restore(self) -> None:
         with self.writing() as session, session.one_at_a_time():
+            upgraded = upgrade(session)
             damage = look_for_damage(session)
             if damage:
                 prepare(session, damage)
             drop_damaged_staging(session, staging_layout(self.company_id) % DATASET)
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
-            if damage:
+            if damage or upgraded:
                 self._load({table: [] for table in TABLES}, self.state)
             self.made = describe(session)
             index(session)

@@ -13,8 +13,9 @@ MEANING = {
     "rotation": "Contacts, payments again",
     "history": "History of payments",
     "verification": "Rows compared",
+    "move": "Rows moved",
 }
-"""The steps of a sync, in their order, and of a verification, as people are told of them."""
+"""The steps of a sync, in their order, of a verification and of a move, as people are told of them."""
 
 
 @dataclass(frozen=True)

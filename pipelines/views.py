@@ -157,12 +157,16 @@ def summary(session: Session, view: View, company_id: int) -> dict[str, int | fl
 _MADE = re.compile(r" \(made (\S+)\)$")
 
 
-def describe(session: Session) -> dict[str, str]:
-    """Bring views and comments to what is declared; touches only what differs.
+def made(session: Session) -> dict[str, str]:
+    """When each table that lists fill was made, by name, as its comment tells; nothing is known of older ones."""
+    known = session.comments(DATASET)
+    told = {table.name: _MADE.search(known.get((table.name, None), "")) for table in LISTED}
+    return {name: found[1] for name, found in told.items() if found}
 
-    Returns when each table that lists fill was made, by name, as its comment tells; nothing is known of older ones.
-    """
-    made: dict[str, str] = {}
+
+def describe(session: Session) -> dict[str, str]:
+    """Bring views and comments to what is declared; touches only what differs. Returns what `made` tells then."""
+    times: dict[str, str] = {}
     known = session.comments(DATASET)
     if any(known.get((view.name, None)) != view.comment for view in VIEWS):
         _create_views(session)
@@ -171,12 +175,12 @@ def describe(session: Session) -> dict[str, str]:
         if known.get((table.name, None)) != comment:
             session.execute(f"COMMENT ON TABLE {DATASET}.{table.name} IS {_quoted(comment)}")
         if found := _MADE.search(comment):
-            made[table.name] = found[1]
+            times[table.name] = found[1]
         for column in table.columns:
             if known.get((table.name, column.name)) != column.description:
                 target = f"{DATASET}.{table.name}.{column.name}"
                 session.execute(f"COMMENT ON COLUMN {target} IS {_quoted(column.description)}")
-    return made
+    return times
 
 
 def _comment(table: Table, known: str | None) -> str:
@@ -188,8 +192,8 @@ def _comment(table: Table, known: str | None) -> str:
         return table.description
     if known is None:
         return f"{table.description} (made {datetime.now(UTC).isoformat()})"
-    made = _MADE.search(known)
-    return table.description + (made[0] if made else "")
+    found = _MADE.search(known)
+    return table.description + (found[0] if found else "")
 
 
 def _create_views(session: Session) -> None:

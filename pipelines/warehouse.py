@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import duckdb
@@ -144,6 +144,15 @@ class Session:
     def value(self, sql: str, *parameters: Any) -> Any:
         return self.rows(sql, *parameters)[0][0]
 
+    def copy(self, statement: str, file: BinaryIO) -> int:
+        """Postgres's COPY ... FROM STDIN, of a file; how many rows came."""
+        cursor: Any = self._cursor
+        try:
+            cursor.copy_expert(statement, file)
+        except psycopg2.Error as error:
+            raise WarehouseUnusable(f"The warehouse refused: {what_went_wrong(error)}") from None
+        return int(cursor.rowcount)
+
     def has_table(self, name: str, schema: str = DATASET) -> bool:
         return bool(
             self.rows(
@@ -157,6 +166,13 @@ class Session:
         for name, is_view, column in self.rows(self._dialect.relations, schema):
             found.setdefault(name, Relation(is_view, set())).columns.add(column)
         return found
+
+    def schemas(self, like: str) -> list[str]:
+        """The names of schemas, by a pattern of LIKE."""
+        names = self.rows(
+            "SELECT DISTINCT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s", like
+        )
+        return [name for (name,) in names]
 
     def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
         """The comments on a schema's tables and views (column None) and on their columns."""
@@ -218,6 +234,10 @@ class Warehouse(ABC):
     @contextmanager
     def session(self) -> Iterator[Session]:
         """An open connection. Raises WarehouseBusy or WarehouseUnusable."""
+
+
+STAGING = f"{DATASET}_staging_%"
+"""Matches the names of all companies' staging schemas."""
 
 
 def staging_layout(company_id: int) -> str:

@@ -15,7 +15,7 @@ from resources.errors import PennylaneSyncError
 from resources.exclusions import Exclusion, Exclusions
 from resources.leases import Lease, LeaseHolder, Leases
 from resources.settings import Settings
-from resources.store import Store, connections
+from resources.store import Store, connections, exclusions
 from resources.vault import KeyMismatch, Vault
 
 Kind = Literal["oauth", "api_token"]
@@ -59,6 +59,10 @@ class Connection:
         if self.lease:
             return "syncing"
         return "active" if self.activated_at else "connected"
+
+
+class AlreadyConnected(PennylaneSyncError):
+    """A company that is to be moved to a store is known there."""
 
 
 class TokenSlot:
@@ -226,6 +230,22 @@ class Connections:
                 raise UnknownConnection(f"Company {company_id} is not connected: pennylane-sync connect")
             yield TokenSlot(transaction, self._vault, row)
 
+    def refuse_known(self, others: "Connections") -> None:
+        """Raises `AlreadyConnected` where a company of another store is known here, too."""
+        with others._store.reading() as there, self._store.reading() as here:
+            _refuse_known(there, here, self._store.name)
+
+    def take_over(self, others: "Connections") -> None:
+        """Copies all of another store: the connections, with their tokens as they are encrypted, and what was ever left
+        out. Raises `AlreadyConnected`."""
+        with others._store.reading() as there, self._store.writing() as here:
+            _refuse_known(there, here, self._store.name)
+            for table in (connections, exclusions):
+                names = [column for column in table.c if column is not exclusions.c.id]  # numbered here
+                rows = there.execute(select(*names).order_by(*table.primary_key)).mappings()
+                for some in rows.partitions(1000):
+                    here.execute(insert(table), [dict(row) for row in some])
+
     def lease(self, company_id: int, owner: str, purpose: str) -> AbstractContextManager[Lease]:
         """Holds the company against every other owner until the block ends; the same owner may enter again, also from
         other processes.
@@ -251,6 +271,15 @@ class Connections:
     def exclusion_history(self, company_id: int) -> list[Exclusion]:
         """Who excluded and included what, when; oldest first."""
         return self._exclusions.history(company_id)
+
+
+def _refuse_known(there: Transaction, here: Transaction, name: str) -> None:
+    known = select(connections.c.company_id).union(select(exclusions.c.company_id))
+    both = sorted(set(there.scalars(known)) & set(here.scalars(known)))
+    if both:
+        raise AlreadyConnected(
+            f"Company {both[0]} is known in {name} already: it was moved, or connected there. Nothing was changed."
+        )
 
 
 def _locked_row(transaction: Transaction, company_id: int) -> Row[Any] | None:

@@ -29,6 +29,7 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
@@ -37,10 +38,10 @@ from sqlalchemy.types import TypeDecorator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from resources.errors import PennylaneSyncError
+from resources.migrations import migrate, version
 from resources.vault import make_private_folder
 
 SCHEMA = "pennylane_sync"
-VERSION = 1
 LOCK_WAIT_SECONDS = 60
 """Longer than a token refresh may hold the lock, so that nobody gives up because of one."""
 
@@ -131,7 +132,7 @@ leases = Table(
 
 
 class Store:
-    """Transactions on the store, which is made at its first use.
+    """Transactions on the store, which is made, or brought to this program's version, at its first use.
 
     Nothing is opened before that, and no database connection outlives a transaction: safe to carry across a fork.
     """
@@ -184,21 +185,39 @@ class Store:
                         self._let_readers_and_a_writer_coexist()
                     with self._writer().connect() as connection, connection.begin():
                         _go_after_others(connection, _MAKING)
-                        _make_tables(connection)
+                        self._make_tables(connection)
             self._ready = True
 
     def _is_made(self) -> bool:
-        """Asked first, because it does not wait for a writer. Raises `StoreUnavailable` if a newer version made it."""
+        """Whether the tables are there, of this version. Asked first, because it does not wait for a writer."""
         with self._engine.connect() as connection, connection.begin():
-            if not inspect(connection).has_table("schema_version", schema=None if self._file else SCHEMA):
-                return False
-            version = connection.scalar(select(schema_version.c.version))
-        if version is not None and version > VERSION:
+            return self._version_found(connection) == version()
+
+    def _version_found(self, connection: Connection) -> int | None:
+        """Of the tables, if there are any. Raises `StoreUnavailable` if a newer program made them."""
+        if not inspect(connection).has_table("schema_version", schema=None if self._file else SCHEMA):
+            return None
+        found: int | None = connection.scalar(select(schema_version.c.version))
+        if found is not None and found > version():
             raise StoreUnavailable(
-                f"The connections store {self.name} was made by a newer pennylane-sync (tables of version {version},"
-                f" {VERSION} here): update this installation."
+                f"The connections store {self.name} was made by a newer pennylane-sync (tables of version {found},"
+                f" {version()} here): update this installation."
             )
-        return version is not None
+        return found
+
+    def _make_tables(self, connection: Connection) -> None:
+        """All or nothing, and nothing where another process was first."""
+        found = self._version_found(connection)
+        if found is None:
+            if not self._file and not inspect(connection).has_schema(SCHEMA):
+                connection.execute(CreateSchema(SCHEMA))
+            metadata.create_all(connection)
+            connection.execute(insert(schema_version).values(version=version()))
+        elif found < version():
+            if not self._file:
+                connection.execute(text(f"SET LOCAL search_path = {SCHEMA}"))
+            migrate(connection, found)
+            connection.execute(update(schema_version).values(version=version()))
 
     def _let_readers_and_a_writer_coexist(self) -> None:
         """SQLite's write-ahead log: a reader cannot then keep a new token pair from being saved. The switch does not
@@ -240,14 +259,6 @@ def _go_after_others(connection: Connection, company_id: int | None) -> None:
         if company_id is not None:
             key = func.hashtextextended(str(company_id), _ADVISORY_LOCK_CLASS)
             connection.execute(select(func.pg_advisory_xact_lock(key)))
-
-
-def _make_tables(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql" and not inspect(connection).has_schema(SCHEMA):
-        connection.execute(CreateSchema(SCHEMA))
-    metadata.create_all(connection)
-    if connection.scalar(select(schema_version.c.version)) is None:
-        connection.execute(insert(schema_version).values(version=VERSION))
 
 
 def _make_private_file(file: Path) -> None:

@@ -40,6 +40,8 @@ class PostgresServer:
     port: int
     password: str
     sockets: Path
+    programs: Path
+    """The folder of `pg_dump` and its like."""
     control: Callable[..., None]
     """Runs `pg_ctl` with an action, such as `stop` or `start`."""
 
@@ -113,7 +115,7 @@ def _started(folder: Path, user: dict[str, Any]) -> Iterator[PostgresServer]:
         _run([*control, "-o", given, *action], folder, user)
 
     run_control("start")
-    server = PostgresServer(port, password, folder, run_control)
+    server = PostgresServer(port, password, folder, programs, run_control)
     try:
         yield server
     finally:

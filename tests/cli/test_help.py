@@ -21,6 +21,7 @@ COMMANDS = {
     "status": {"--json"},
     "verify": {"--details", "--company", "--json"},
     "disconnect": {"--yes", "--company", "--json"},
+    "move": {"--from", "--connections", "--json"},
     "sandbox": {"--port", "--customers", "--invoices", "--seed", "--latency-ms", "--rate-limit", "--live"},
     "demo": set(),
     "start": {"--port", "--host"},

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import update
 
 from resources.connections import Connections
-from resources.store import VERSION, Store, StoreUnavailable, schema_version
+from resources.migrations import version
+from resources.store import Store, StoreUnavailable, schema_version
 from resources.vault import Vault
 from tests.postgres import PostgresServer
 from tests.resources.workers import save_company
@@ -31,7 +32,7 @@ def test_nothing_is_opened_before_the_first_use(tmp_path: Path) -> None:
 def test_a_reader_does_not_wait_for_a_writer(store_url: str) -> None:
     store = Store(store_url)
     with store.writing(1) as writer, store.reading() as reader:
-        assert writer.scalar(schema_version.select()) == reader.scalar(schema_version.select()) == VERSION
+        assert writer.scalar(schema_version.select()) == reader.scalar(schema_version.select()) == version()
 
 
 def test_in_postgres_everything_lies_in_a_schema_of_its_own(postgres_url: str) -> None:
@@ -47,7 +48,7 @@ def test_in_postgres_everything_lies_in_a_schema_of_its_own(postgres_url: str) -
 
 def test_a_postgres_without_a_password_is_reached_through_its_socket(postgres_server: PostgresServer) -> None:
     with Store(postgres_server.url_without_password("postgres")).reading() as transaction:
-        assert transaction.scalar(schema_version.select()) == VERSION
+        assert transaction.scalar(schema_version.select()) == version()
 
 
 def test_a_user_who_may_use_the_schema_need_not_be_allowed_to_make_one(postgres_server: PostgresServer) -> None:
@@ -58,12 +59,12 @@ def test_a_user_who_may_use_the_schema_need_not_be_allowed_to_make_one(postgres_
         transaction.exec_driver_sql("GRANT USAGE ON SCHEMA pennylane_sync TO modest")
         transaction.exec_driver_sql("GRANT ALL ON ALL TABLES IN SCHEMA pennylane_sync TO modest")
     with Store(url.replace("postgres@", "modest@")).reading() as transaction:
-        assert transaction.scalar(schema_version.select()) == VERSION
+        assert transaction.scalar(schema_version.select()) == version()
 
 
 def test_a_store_made_by_a_newer_version_is_left_alone(store_url: str) -> None:
     with Store(store_url).writing() as transaction:
-        transaction.execute(update(schema_version).values(version=VERSION + 1))
+        transaction.execute(update(schema_version).values(version=version() + 1))
     with pytest.raises(StoreUnavailable, match="newer pennylane-sync"), Store(store_url).reading():
         pass
 
@@ -98,12 +99,12 @@ def test_a_store_kept_locked_by_another_process_is_said(store_url: str, monkeypa
         with pytest.raises(StoreUnavailable, match="kept it locked"), Store(store_url).writing(1):
             pass
         with Store(store_url).reading() as reader:
-            assert reader.scalar(schema_version.select()) == VERSION
+            assert reader.scalar(schema_version.select()) == version()
 
 
 def test_a_file_may_be_called_anything(tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path}/100 % à moi #1.sqlite").reading() as reader:
-        assert reader.scalar(schema_version.select()) == VERSION
+        assert reader.scalar(schema_version.select()) == version()
     assert (tmp_path / "100 % à moi #1.sqlite").exists()
 
 
