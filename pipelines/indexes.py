@@ -62,7 +62,7 @@ def index(session: Session) -> None:
 
 
 def _make_key(session: Session, table: Table) -> None:
-    """First as an index, while which is made the table can be read.
+    """First as an index: while that is made the table can be read.
 
     Where it was missing, somebody may have put a row in twice: the one read last stays.
     """

@@ -4,7 +4,7 @@ Postgres would say so too, at the first statement that it refuses, and then at t
 catalog instead, names quoted by itself, there is one list, and nothing is done by halves before it is told.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipelines.committed import BOOKKEEPING
@@ -58,9 +58,8 @@ def lacking(wanted: Iterable[Wanted]) -> str:
     """
 
 
-def told(rows: Iterable[tuple[str, str, str]]) -> str:
+def told(found: Sequence[Sequence[str]]) -> str:
     """What `lacking` found, in words."""
-    found = list(rows)
     role, database, _ = found[0]
     statements = "; ".join(statement for *_, statement in found)
     return (
@@ -76,4 +75,4 @@ def refuse_lacking(session: Session, staging: str) -> None:
     names = {*(table.name for table in TABLES), *BOOKKEEPING}
     wanted = [Wanted(DATASET, {*names, *(view.name for view in VIEWS)}, owned=True), Wanted(staging, names, owned=True)]
     if rows := session.rows(lacking(wanted)):
-        raise WarehouseUnusable(f"Postgres: {told((role, database, one) for role, database, one in rows)}.")
+        raise WarehouseUnusable(f"Postgres: {told(rows)}.")

@@ -197,8 +197,7 @@ class Store:
         with self._engine.connect() as connection, connection.begin():
             rows = connection.exec_driver_sql(lacking([Wanted(SCHEMA, tables, owned=False)])).all()
         if rows:
-            found = told((role, database, statement) for role, database, statement in rows)
-            raise StoreUnavailable(f"The connections store {self.name} cannot be used: {found}.")
+            raise StoreUnavailable(f"The connections store {self.name} cannot be used: {told(rows)}.")
 
     def _is_made(self) -> bool:
         """Asked first, because it does not wait for a writer. Raises `StoreUnavailable` if a newer version made it."""
