@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-long lint benchmark requirements
+.PHONY: install demo test test-postgres test-long lint benchmark requirements
 
 install: .venv/installed
 
@@ -10,6 +10,11 @@ demo: install
 
 test: .venv/installed-dev lint
 	$(BIN)/pytest -n 3 --dist worksteal -m "not long"
+
+# On the Postgres that comes from a wheel, or on the server of the address that the variable holds (docs/postgres.md).
+test-postgres: export PENNYLANE_SYNC_TEST_WAREHOUSE ?= postgres
+test-postgres: .venv/installed-dev
+	$(BIN)/pytest tests/pipelines tests/life tests/cli tests/assets -n 3 --dist worksteal -m "not long"
 
 test-long: .venv/installed-dev
 	$(BIN)/pytest tests/long -n 2 --dist worksteal -m long

@@ -105,15 +105,16 @@ def read_again(session: Session, table: Table) -> None:
 
 
 def drop_damaged_staging(session: Session, schema: str) -> None:
-    """Drop the schema in which dlt puts what it merges, where it is not as dlt notes there that it made it.
+    """Drop all from the schema in which dlt puts what it merges, where it is not as dlt notes there that it made it.
 
-    It holds nothing between two loads, and the next one makes it again.
+    It holds nothing between two loads, and the next one makes it again. The schema itself stays: where an
+    administrator made it, we could not.
     """
     found = session.relations(schema)
     noted = noted_tables(session, schema) if found else set()
     columns = {table: {one.name for one in table.columns} for table in TABLES if table.name in noted}
     if found and not (noted and all(names <= _columns(found, table) for table, names in columns.items())):
-        session.execute(f"DROP SCHEMA {schema} CASCADE")
+        session.empty(schema)
 
 
 def _columns(found: Mapping[str, Relation], table: Table) -> set[str]:

@@ -58,3 +58,7 @@ class WarehouseBusy(PipelineError):
 
 class WarehouseUnusable(PipelineError):
     """The warehouse cannot be opened or written."""
+
+
+class WarehouseLocked(WarehouseUnusable):
+    """Another program keeps what is to be written locked, in a transaction that has not ended."""

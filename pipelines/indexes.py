@@ -1,15 +1,18 @@
-"""Indexes, for the database that looks rows up by them: Postgres. DuckDB scans a million ids in milliseconds."""
+"""Primary keys and indexes, for the database that looks rows up by them: Postgres.
+
+DuckDB has none: it scans a million ids in milliseconds, and takes a key for violated where one transaction deletes a
+row and inserts it anew, which is how rows are merged.
+"""
 
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session
 
 
-def _index(table: Table, *columns: str, unique: bool = False) -> tuple[str, str]:
+def _index(table: Table, *columns: str) -> tuple[str, str]:
     """An index's name and the statement that makes it."""
-    name = "_".join((table.name, *columns[1:], "key" if unique else "index"))
-    kind = "UNIQUE INDEX" if unique else "INDEX"
-    return name, f"CREATE {kind} IF NOT EXISTS {name} ON {DATASET}.{table.name} ({', '.join(columns)})"
+    name = "_".join((table.name, *columns[1:], "index"))
+    return name, f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} ({', '.join(columns)})"
 
 
 def _few(table: Table, which: str, column: str, where: str) -> tuple[str, str]:
@@ -20,13 +23,14 @@ def _few(table: Table, which: str, column: str, where: str) -> tuple[str, str]:
 
 INDEXES = dict(
     [
-        *(_index(table, *table.key, unique=True) for table in TABLES),
         *(
             _index(table, *table.replaced_by)
             for table in TABLES
             if table.replaced_by != table.key[: len(table.replaced_by)]
         ),
         _index(INVOICES, "company_id", "account_id"),
+        _index(CREDIT_NOTES, "company_id", "account_id"),
+        _index(CREDIT_NOTES, "company_id", "credited_invoice_id"),
         _index(INVOICES, "company_id", "payments_synced_at"),
         _few(INVOICES, "unpaid", "account_id", UNPAID),
         _few(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
@@ -36,23 +40,37 @@ INDEXES = dict(
 )
 
 
-_OF_KEYS = {_index(table, *table.key, unique=True)[0]: table for table in TABLES}
-
-
 def index(session: Session) -> None:
-    """Make the indexes that are missing, where the database wants them.
-
-    Where that of a key was missing, somebody may have put a row in twice: the one read last stays.
-    """
+    """Make the primary keys and indexes that are missing, where the database wants them."""
     if not session.looks_up_by_index:
         return
-    known = {name for (name,) in session.rows("SELECT indexname FROM pg_indexes WHERE schemaname = %s", DATASET)}
+    known = session.rows(
+        """
+        SELECT i.relname, CASE WHEN indisprimary THEN t.relname END
+        FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+        JOIN pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname = %s
+        """,
+        DATASET,
+    )
+    names, with_key = ({row[column] for row in known} for column in (0, 1))
+    for table in TABLES:
+        if table.name not in with_key:
+            _make_key(session, table)
     for name, statement in INDEXES.items():
-        if name in known:
-            continue
-        if name in _OF_KEYS:
-            _drop_doubles(session, _OF_KEYS[name])
-        session.execute(statement)
+        if name not in names:
+            session.execute(statement)
+
+
+def _make_key(session: Session, table: Table) -> None:
+    """First as an index: while that is made the table can be read.
+
+    Where it was missing, somebody may have put a row in twice: the one read last stays.
+    """
+    name, qualified = "_".join((table.name, *table.key[1:], "key")), f"{DATASET}.{table.name}"
+    _drop_doubles(session, table)
+    session.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {qualified} ({', '.join(table.key)})")
+    with_index = f"ALTER TABLE {qualified} ADD CONSTRAINT {table.name}_pkey PRIMARY KEY USING INDEX {name}"
+    session.between_readers(lambda: session.execute(with_index))
 
 
 def _drop_doubles(session: Session, table: Table) -> None:

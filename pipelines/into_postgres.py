@@ -8,11 +8,16 @@ from typing import Any
 import dlt
 from dlt.common.destination.client import LoadJob
 from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema.typing import TSchemaTables
 from dlt.common.storages.file_storage import FileStorage
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvCopyJob
+from psycopg2.errors import LockNotAvailable
+from tenacity import retry_if_exception
 
 from pipelines.destinations import GivenWhole
 from pipelines.merging import MergesKeyByKey
+from pipelines.warehouse import WAIT_A_MOMENT, in_moments
 
 
 class CopyJob(PostgresCsvCopyJob):
@@ -28,11 +33,25 @@ class CopyJob(PostgresCsvCopyJob):
 
 
 class _Client(MergesKeyByKey, PostgresClient):
+    def update_stored_schema(self, *arguments: Any, **named: Any) -> TSchemaTables | None:
+        """A new column wants its table for itself: see `Session.between_readers`. dlt does all in one transaction."""
+        updated: TSchemaTables | None = None
+        for attempt in in_moments(retry_if_exception(_met_a_lock)):
+            with attempt:
+                self.sql_client.execute_sql(f"SET {WAIT_A_MOMENT}")  # dlt resets its connection after an error
+                updated = super().update_stored_schema(*arguments, **named)
+        self.sql_client.execute_sql("RESET lock_timeout")
+        return updated
+
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
         job = super().create_load_job(table, file_path, load_id, restore)
         return CopyJob(file_path) if type(job) is PostgresCsvCopyJob else job
+
+
+def _met_a_lock(error: BaseException) -> bool:
+    return isinstance(error, DatabaseException) and isinstance(error.dbapi_exception, LockNotAvailable)
 
 
 class CopyingPostgres(GivenWhole, dlt.destinations.postgres):

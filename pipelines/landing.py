@@ -23,6 +23,7 @@ from pipelines.errors import naming
 from pipelines.indexes import index
 from pipelines.records import Row
 from pipelines.removal import excluded_before
+from pipelines.rights import refuse_lacking
 from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
 from pipelines.versions import upgrade
@@ -142,11 +143,13 @@ class Landing:
 
     def _restore(self) -> None:
         with self.writing() as session, session.one_at_a_time():
+            staging = staging_layout(self.company_id) % DATASET
+            refuse_lacking(session, staging)
             upgraded = upgrade(session)
             damage = look_for_damage(session)
             if damage:
                 prepare(session, damage)
-            drop_damaged_staging(session, staging_layout(self.company_id) % DATASET)
+            drop_damaged_staging(session, staging)
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
             if damage or upgraded:

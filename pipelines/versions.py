@@ -12,7 +12,8 @@ from pipelines.tables import DATASET, TABLES
 from pipelines.views import VIEWS
 from pipelines.warehouse import STAGING, Session
 
-_VERSION = f"{DATASET}._version"
+VERSION_TABLE = "_version"
+_VERSION = f"{DATASET}.{VERSION_TABLE}"
 
 Migration = Callable[[Session], None]
 """Changes the tables of one version into those of the next, in SQL that both databases understand.
@@ -80,14 +81,14 @@ def _migrate(session: Session, since: int) -> None:
     for view in reversed(VIEWS):
         session.execute(f"DROP VIEW IF EXISTS {DATASET}.{view.name}")
     for schema in session.schemas(STAGING):
-        session.execute(f"DROP SCHEMA {schema} CASCADE")
+        session.empty(schema)
     for migration in MIGRATIONS[since - 1 :]:
         migration(session)
     forget_schema(session)
 
 
 def _noted(session: Session) -> int | None:
-    if not session.has_table("_version"):
+    if not session.has_table(VERSION_TABLE):
         return None
     return int(session.value(f"SELECT COALESCE(max(version), 1) FROM {_VERSION}"))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from pipelines.errors import WarehouseLocked, WarehouseUnusable
 from pipelines.tables import DATASET, LISTED, TABLES, Table
 from pipelines.unpaid import UNPAID
 from pipelines.warehouse import Session
@@ -197,13 +198,26 @@ def _comment(table: Table, known: str | None) -> str:
 
 
 def _create_views(session: Session) -> None:
+    """Replaced where that can be done, so that what others have made of them or granted on them stays."""
     session.enter_schema()
-    with session.transaction():
-        for view in reversed(VIEWS):
-            session.execute(f"DROP VIEW IF EXISTS {DATASET}.{view.name}")
-        for view in VIEWS:
-            session.execute(f"CREATE VIEW {DATASET}.{view.name} AS {view.query}")
-            session.execute(f"COMMENT ON VIEW {DATASET}.{view.name} IS {_quoted(view.comment)}")
+    try:
+        session.between_readers(lambda: _replace_views(session))
+    except WarehouseLocked:
+        raise
+    except WarehouseUnusable:  # Postgres replaces no view whose columns are others
+        session.between_readers(lambda: _remake_views(session))
+
+
+def _remake_views(session: Session) -> None:
+    for view in reversed(VIEWS):
+        session.execute(f"DROP VIEW IF EXISTS {DATASET}.{view.name}")
+    _replace_views(session)
+
+
+def _replace_views(session: Session) -> None:
+    for view in VIEWS:
+        session.execute(f"CREATE OR REPLACE VIEW {DATASET}.{view.name} AS {view.query}")
+        session.execute(f"COMMENT ON VIEW {DATASET}.{view.name} IS {_quoted(view.comment)}")
 
 
 def _quoted(text: str) -> str:

@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ import duckdb
 import psycopg2
 from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import parse_dsn
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter, wait_random
+from tenacity.retry import retry_base
 
-from pipelines.errors import WarehouseBusy, WarehouseUnusable
+from pipelines.errors import WarehouseBusy, WarehouseLocked, WarehouseUnusable
 from pipelines.tables import DATASET
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
@@ -27,6 +28,8 @@ if TYPE_CHECKING:  # dlt is imported where something is loaded
 
 LOCK_WAIT_SECONDS = 60.0
 """For a file that another program has open, or for what it has locked in a server."""
+WAIT_A_MOMENT = "lock_timeout = '300ms'"
+"""For what readers hold, in Postgres: longer than nearly all queries, and short enough for others to wait as long."""
 MEMORY_LIMIT = "256MB"
 """For DuckDB, which else takes up to 80 % of the machine's; what does not fit goes to a folder beside the file."""
 ROW_GROUP_ROWS = 30_720
@@ -50,8 +53,10 @@ class _Dialect:
     comments: str
     relations: str
     looks_up_by_index: bool
+    has_roles: bool
     lock: str | None
     unlock: str | None
+    wait_a_moment: str | None
 
 
 _CATALOG = "warehouse"
@@ -95,8 +100,10 @@ _DUCKDB = _Dialect(
     _DUCKDB_COMMENTS,
     _DUCKDB_RELATIONS,
     looks_up_by_index=False,
+    has_roles=False,
     lock=None,
     unlock=None,
+    wait_a_moment=None,
 )
 _POSTGRES = _Dialect(
     "%s",
@@ -104,8 +111,10 @@ _POSTGRES = _Dialect(
     _POSTGRES_COMMENTS,
     _POSTGRES_RELATIONS,
     looks_up_by_index=True,
+    has_roles=True,
     lock="SELECT pg_advisory_lock(hashtext(%s), hashtext(%s))",
     unlock="SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))",
+    wait_a_moment=WAIT_A_MOMENT,
 )
 
 
@@ -133,7 +142,8 @@ class Session:
         try:
             self._cursor.execute(sql.replace("%s", self._dialect.placeholder), list(parameters))
         except (duckdb.Error, psycopg2.Error) as error:
-            raise WarehouseUnusable(
+            kind = WarehouseLocked if isinstance(error, LockNotAvailable) else WarehouseUnusable
+            raise kind(
                 f"The warehouse refused: {what_went_wrong(error)}. Nothing is lost; the next sync goes on from here."
             ) from None
 
@@ -174,6 +184,11 @@ class Session:
         )
         return [name for (name,) in names]
 
+    def empty(self, schema: str) -> None:
+        """Drop all tables and views of a schema, but not itself: where an administrator made it, we could not again."""
+        for name, relation in self.relations(schema).items():
+            self.execute(f'DROP {"VIEW" if relation.is_view else "TABLE"} IF EXISTS {schema}."{name}" CASCADE')
+
     def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
         """The comments on a schema's tables and views (column None) and on their columns."""
         return {(table, column): comment for table, column, comment in self.rows(self._dialect.comments, schema)}
@@ -182,6 +197,11 @@ class Session:
     def looks_up_by_index(self) -> bool:
         """Whether indexes help; DuckDB's would rather be in the way."""
         return self._dialect.looks_up_by_index
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether the database knows who may do what; with a file it is the system that does."""
+        return self._dialect.has_roles
 
     def one_at_a_time(self) -> AbstractContextManager[None]:
         """Alone among the processes that make tables and indexes: `IF NOT EXISTS` is no protection in Postgres."""
@@ -207,6 +227,18 @@ class Session:
     def enter_schema(self) -> None:
         """From here on, names without a schema are those of `receivables`."""
         self.execute(self._dialect.enter_schema)
+
+    def between_readers(self, change: Callable[[], None]) -> None:
+        """Change, in one transaction, the definition of what others may be reading. `change` may be called repeatedly.
+
+        In Postgres whoever waits for the end of a long report keeps all that begin after it waiting, too: so we wait
+        for moments only, again and again.
+        """
+        for attempt in in_moments(retry_if_exception_type(WarehouseLocked)):
+            with attempt, self.transaction():
+                if self._dialect.wait_a_moment:
+                    self.execute(f"SET LOCAL {self._dialect.wait_a_moment}")
+                change()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -428,6 +460,13 @@ def id_list(ids: Iterable[int]) -> str:
     """
     text = ",".join(str(int(one)) for one in ids)
     return f"SELECT CAST(unnest(string_to_array('{text}', ',')) AS BIGINT)" if text else "NULL"
+
+
+def in_moments(locked: retry_base) -> Retrying:
+    """Attempts at what ends by an error where it meets a lock, for as long as one is waited for."""
+    return Retrying(
+        retry=locked, stop=stop_after_delay(LOCK_WAIT_SECONDS), wait=wait_random(min=0.2, max=1), reraise=True
+    )
 
 
 class _FileLocked(Exception):

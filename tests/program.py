@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg2
 import requests
 
 from cli.main import main
@@ -145,11 +146,30 @@ class Program:
         documents: list[dict[str, Any]] = self.done("status", "--json").document
         return documents
 
+    @property
+    def warehouse_url(self) -> str:
+        """Where its tables are."""
+        return self.environment.get("WAREHOUSE_URL") or f"duckdb:///{self.home / 'receivables.duckdb'}"
+
+    @contextmanager
+    def sql_tool(self, *, read_only: bool = False) -> Iterator[Any]:
+        """The database as a person has it in front of them, with names looked up among the tables."""
+        if self.warehouse_url.startswith("postgresql:"):
+            with closing(psycopg2.connect(self.warehouse_url, options="-c search_path=receivables")) as connection:
+                connection.autocommit = True
+                yield connection.cursor()
+        else:
+            with duckdb.connect(self.warehouse_url.removeprefix("duckdb:///"), read_only=read_only) as file:
+                file.execute("USE receivables.receivables")
+                yield file
+
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """What the DuckDB file says, opened as a person would open it."""
-        with duckdb.connect(str(self.home / "receivables.duckdb"), read_only=True) as connection:
-            connection.execute("USE receivables.receivables")
-            return connection.execute(sql, parameters).fetchall()
+        """What the database says."""
+        with self.sql_tool(read_only=True) as tool:
+            if self.warehouse_url.startswith("postgresql:"):
+                sql = sql.replace("?", "%s")
+            tool.execute(sql, parameters or None)
+            return [tuple(row) for row in tool.fetchall()]
 
     def accounts(self, company_id: int) -> set[int]:
         found = self.rows("SELECT account_id FROM accounts WHERE company_id = ?", company_id)

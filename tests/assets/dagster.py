@@ -59,6 +59,7 @@ class DagsterSide:
 def dagster_side(program: Program, clock: Clock = utc_now) -> Iterator[DagsterSide]:
     """Over the storage that the program itself uses."""
     given = {name.lower(): value for name, value in program.environment.items() if name.startswith("PENNYLANE_")}
+    given["WAREHOUSE_URL"] = program.warehouse_url
     installation = Installation(clock=clock)
     installation.settings = Settings(**given)
     with dg.DagsterInstance.from_config(str(dagster_home(installation.settings))) as instance:

@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import update
 
 from pipelines.progress import Progress
+from pipelines.warehouse import warehouse_at
 from resources.store import Store, leases
 from sandbox.server import SandboxServer
 from tests.assets.dagster import DagsterSide, dagster_side, failure
+from tests.pipelines.truth import held
 from tests.program import Program, control
 
 COUNTS = {"rows_in", "rows_added", "rows_changed", "rows_removed", "requests", "seconds_waited_for_limit"}
@@ -171,13 +173,13 @@ def test_a_run_finds_the_lease_held_says_by_whom_and_touches_nothing(
     side: DagsterSide, synced: Program, sandbox: SandboxServer
 ) -> None:
     company = sandbox.world.id
-    before = (synced.home / "receivables.duckdb").read_bytes()
+    before = held(warehouse_at(synced.warehouse_url), company, with_times=True)
     control(sandbox, "DELETE", "requests")
     with side.installation.connections.lease(company, "somebody", "full_sync"):
         said = failure(side.run("hourly_sync", company))
     assert f"Company {company} is being worked on: full_sync (somebody), since" in said
     assert control(sandbox, "GET", "requests")["total"] == 0
-    assert (synced.home / "receivables.duckdb").read_bytes() == before
+    assert held(warehouse_at(synced.warehouse_url), company, with_times=True) == before
     assert side.installation.connections.get(company).last_error is None
     assert side.run("hourly_sync", company).success
 

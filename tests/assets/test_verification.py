@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
-import duckdb
 import pytest
 
 from assets.schedules import daily_verification
@@ -23,9 +22,8 @@ def side(synced: Program) -> Iterator[DagsterSide]:
 
 
 def sql(program: Program, statement: str) -> None:
-    with duckdb.connect(str(program.home / "receivables.duckdb")) as connection:
-        connection.execute("USE receivables.receivables")
-        connection.execute(statement)
+    with program.sql_tool() as tool:
+        tool.execute(statement)
 
 
 def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:

@@ -7,10 +7,8 @@ import psycopg2
 from pipelines.warehouse import warehouse_at
 from sandbox.server import SandboxServer
 from tests.pipelines.truth import differences, expected, held
-from tests.postgres import PostgresServer, postgres_server, postgres_url
+from tests.postgres import PostgresServer
 from tests.program import Program, control
-
-__all__ = ["postgres_server", "postgres_url"]
 
 
 def test_one_command_after_a_new_address_in_the_settings_and_all_goes_on(

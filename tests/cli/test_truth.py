@@ -1,7 +1,5 @@
 """After each command that syncs, the tables equal Pennylane: the whole way, from the command to the file."""
 
-from pathlib import Path
-
 import pytest
 
 from pipelines.warehouse import warehouse_at
@@ -16,19 +14,19 @@ from tests.program import NOW, Program
 
 
 def _differences(program: Program, sandbox: SandboxServer, world: World, excluded: list[int]) -> list[str]:
-    warehouse = warehouse_at(f"duckdb:///{program.home / 'receivables.duckdb'}")
+    warehouse = warehouse_at(program.warehouse_url)
     return differences(held(warehouse, world.id), expected(world, sandbox.url, excluded))
 
 
 @pytest.mark.timeout(600)
 def test_a_company_with_300_accounts_and_3000_invoices_is_equal_after_activate_an_hourly_and_a_full_sync(
-    tmp_path: Path,
+    program: Program,
 ) -> None:
     worlds = make_worlds(Clock(NOW, frozen=True), customers=300, invoices=3000, companies=1)
     with SandboxServer(*worlds, settings=core.Settings(control=True, rate_limit=0)) as sandbox:
         world = sandbox.world
         excluded = [one.id for one in world.customers][:2]
-        program = Program(tmp_path / "home", sandbox.url, PENNYLANE_SYNC_DETAIL_REQUESTS="500")
+        program = program.with_settings(PENNYLANE_URL=sandbox.url, PENNYLANE_SYNC_DETAIL_REQUESTS="500")
         program.done("connect", "--token-stdin", "--no-activate", "--exclude", f"{excluded[0]},{excluded[1]}",
                      stdin=sandbox.token())  # fmt: skip
         program.done("activate")

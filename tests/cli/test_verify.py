@@ -3,14 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import psycopg2
 
 from sandbox.server import SandboxServer
-from tests.postgres import postgres_server, postgres_url
 from tests.program import Program, content, control, one_line
-
-__all__ = ["postgres_server", "postgres_url"]
 
 COUNTS = {"agree", "missing", "differing", "left_over"}
 TABLES = ("accounts", "invoices", "credit_notes")
@@ -18,9 +14,8 @@ TABLES = ("accounts", "invoices", "credit_notes")
 
 def sql(program: Program, statement: str) -> None:
     """What somebody with a SQL tool does to the tables."""
-    with duckdb.connect(str(program.home / "receivables.duckdb")) as connection:
-        connection.execute("USE receivables.receivables")
-        connection.execute(statement)
+    with program.sql_tool() as tool:
+        tool.execute(statement)
 
 
 def tables(program: Program, status: int, *options: str) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,15 @@
 from tests.homes import left_out, program, sandbox, synced, synced_home
-from tests.pipelines.conftest import company, make_company, warehouse
+from tests.pipelines.conftest import company, make_company, warehouse, warehouse_of, warehouse_with_tables
 
-__all__ = ["company", "left_out", "make_company", "program", "sandbox", "synced", "synced_home", "warehouse"]
+__all__ = [
+    "company",
+    "left_out",
+    "make_company",
+    "program",
+    "sandbox",
+    "synced",
+    "synced_home",
+    "warehouse",
+    "warehouse_of",
+    "warehouse_with_tables",
+]

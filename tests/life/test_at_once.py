@@ -30,7 +30,7 @@ def connect(program: Program, world: World) -> None:
 
 def assert_equal(program: Program, sandbox: SandboxServer, left_out: list[int]) -> None:
     """Every table of every company equals the truth."""
-    warehouse = warehouse_at(f"duckdb:///{program.home / 'receivables.duckdb'}")
+    warehouse = warehouse_at(program.warehouse_url)
     for world in sandbox.worlds:
         truth = expected(world, sandbox.url, left_out)
         assert differences(held(warehouse, world.id), truth) == []

@@ -10,10 +10,7 @@ from resources.tokens import AuthorizationLost
 from tests.life.mortal import Mortal
 from tests.model.places import PLACES, PLACES_IN_DLT
 from tests.pipelines.company import make_sandbox
-from tests.postgres import postgres_server, postgres_url
 from tests.program import Program
-
-__all__ = ["postgres_server", "postgres_url"]
 
 TOKENS = {"before a refresh", "before saving a token", "after saving a token"}
 STAGES = [

@@ -50,13 +50,14 @@ def _files_that_hold(home: Path, *texts: str) -> list[str]:
 
 def _tables_that_hold(program: Program, *texts: str) -> list[str]:
     tables = program.rows(
-        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE 'receivables%'"
+        "SELECT table_catalog, table_schema, table_name FROM information_schema.tables "
+        "WHERE table_schema LIKE 'receivables%'"
     )
-    condition = " OR ".join(f"contains(lower(one::TEXT), '{text.lower()}')" for text in texts)
+    condition = " OR ".join(f"lower(one::TEXT) LIKE '%{text.lower()}%'" for text in texts)
     return [
         name
-        for schema, name in tables
-        if program.rows(f'SELECT count(*) FROM "receivables"."{schema}"."{name}" AS one WHERE {condition}') != [(0,)]
+        for catalog, schema, name in tables
+        if program.rows(f'SELECT count(*) FROM "{catalog}"."{schema}"."{name}" AS one WHERE {condition}') != [(0,)]
     ]
 
 

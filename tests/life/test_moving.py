@@ -26,10 +26,7 @@ from tests.model.office import Office
 from tests.model.places import Place, at
 from tests.pipelines.company import HOUR, PREFIX, make_sandbox
 from tests.pipelines.truth import Key, Row, differences, expected, held
-from tests.postgres import postgres_server, postgres_url
 from tests.program import forking
-
-__all__ = ["postgres_server", "postgres_url"]
 
 PLACES = {
     "between files of rows": Place(Session, "copy", "after"),

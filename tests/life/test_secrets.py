@@ -46,13 +46,11 @@ from tests.assets.serving import started, unfinished, wait_until
 from tests.cli.test_connect import authorize_in
 from tests.logged import sitecustomize as logged
 from tests.pipelines.conftest import MakeCompany
-from tests.postgres import PostgresServer, postgres_server, postgres_url
+from tests.postgres import PostgresServer
 from tests.program import Program, control, small_sandbox
 from tests.resources.browser import Browser
 from tests.resources.ports import free_port
 from tests.searching import LENGTH, Search, duckdb_rows, files, postgres_tables
-
-__all__ = ["postgres_server", "postgres_url"]
 
 _CHARACTERS = "é@/:%+ #"
 """Of a password, each of which has to be written otherwise in an address."""
@@ -318,6 +316,7 @@ def test_no_secret_and_no_person_is_found_after_all_was_done_with_postgres(
     assert persons.among([*printed.but(meant_to_show), *written]) == []
 
 
+@pytest.mark.duckdb("files; the test above searches Postgres")
 def test_no_secret_and_no_person_is_found_in_an_installation_of_files(
     synced: Program, sandbox: SandboxServer, tmp_path: Path
 ) -> None:

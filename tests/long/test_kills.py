@@ -12,9 +12,6 @@ from tests.life.mortal import Mortal
 from tests.long.tried import tried
 from tests.model.places import PLACES, PLACES_IN_DLT
 from tests.pipelines.company import make_sandbox
-from tests.postgres import postgres_server
-
-__all__ = ["postgres_server"]
 
 PARTS = 10
 ROUNDS = 15

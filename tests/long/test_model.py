@@ -14,9 +14,7 @@ from pipelines.landing import Landing
 from pipelines.warehouse import warehouse_at
 from tests.long.tried import tried
 from tests.model.machine import CompanyLife, LifeThroughDlt
-from tests.postgres import PostgresServer, postgres_server
-
-__all__ = ["postgres_server"]
+from tests.postgres import PostgresServer
 
 PARTS = {"DuckDB": 40, "DuckDB, through dlt": 4, "Postgres, through dlt": 8}
 LIVES = {"DuckDB": 50, "DuckDB, through dlt": 15, "Postgres, through dlt": 15}

@@ -19,6 +19,7 @@ from pipelines.short_lists import Details
 from pipelines.warehouse import warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from sandbox.changes.randomly import change_randomly
+from tests.conftest import DATABASES
 from tests.pipelines.company import Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.truth import KEYS
@@ -194,7 +195,7 @@ def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
     _assert_whole(company)
 
 
-@pytest.mark.parametrize("database", ["duckdb", "postgres"])
+@pytest.mark.parametrize("database", DATABASES)
 def test_a_killed_process_is_completed_by_the_next(
     make_company: MakeCompany, tmp_path: Path, request: pytest.FixtureRequest, database: str
 ) -> None:

@@ -136,6 +136,7 @@ def test_each_write_of_a_sync_asks_first_in_its_own_session(company: Company, wr
     assert [one for one in writes if one.startswith("UNASKED")] == []
 
 
+@pytest.mark.duckdb("its file is waited for")
 def test_a_load_asks_once_more_when_the_file_is_open_since_that_may_take_time(
     warehouse: DuckDBWarehouse, tmp_path: Path
 ) -> None:

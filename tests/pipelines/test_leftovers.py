@@ -37,20 +37,12 @@ def test_staging_is_empty_and_holds_no_names(make_company: MakeCompany, any_ware
     assert {count for table, count in counts.items() if not table.startswith("_dlt")} == {0}
 
 
+@pytest.mark.duckdb("a file; tests/life/test_secrets.py searches Postgres")
 def test_the_token_is_nowhere_in_the_warehouse(company: Company) -> None:
     company.sync()
     token = company.server.token().encode()
     assert isinstance(company.warehouse, DuckDBWarehouse)
     assert token not in company.warehouse.path.read_bytes()
-
-
-def test_a_postgres_without_a_password_works(postgres_server: PostgresServer, make_company: MakeCompany) -> None:
-    postgres_server.run("CREATE DATABASE trusted")
-    company = make_company(warehouse=warehouse_at(postgres_server.url_without_password("trusted")))
-    company.sync()
-    assert company.differences() == []
-    company.sync(full=True)
-    assert company.differences() == []
 
 
 def test_a_password_is_in_no_repr_and_no_error(postgres_server: PostgresServer) -> None:
@@ -64,6 +56,7 @@ def test_a_password_is_in_no_repr_and_no_error(postgres_server: PostgresServer) 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.duckdb("one process at a time")
 def test_a_duckdb_file_held_by_another_process_is_named(tmp_path: Path) -> None:
     path = tmp_path / "held.duckdb"
     program = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"

@@ -1,7 +1,7 @@
 """A table that is made again concerns all companies, those too that are not just being synchronized."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 
 import pytest
@@ -17,16 +17,18 @@ from sandbox.clock import Clock
 from sandbox.core import Settings
 from sandbox.generator.books import make_world
 from sandbox.server import SandboxServer
+from tests.conftest import ON_POSTGRES
 from tests.model.plain_loading import without_dlt
 from tests.pipelines.company import HOUR, NOW, Company
 from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.test_damage import by_hand
 
 LISTS = {"accounts", "invoices", "credit_notes"}
 
 
 @pytest.fixture(autouse=True)
 def _fast() -> Iterator[None]:
-    with without_dlt():
+    with nullcontext() if ON_POSTGRES else without_dlt():
         yield
 
 
@@ -51,12 +53,9 @@ def make_again(company: Company, *tables: str) -> None:
     """What comes of a table that was dropped once dlt has made it: an empty one, without a comment."""
     with company.warehouse.session() as session:
         for table in tables:
-            session.execute(f"CREATE OR REPLACE TABLE receivables.{table} AS FROM receivables.{table} LIMIT 0")
-
-
-def by_hand(company: Company, statement: str) -> None:
-    with company.warehouse.session() as session:
-        session.execute(statement)
+            session.execute(f"CREATE TABLE receivables.made AS SELECT * FROM receivables.{table} LIMIT 0")
+            session.execute(f"DROP TABLE receivables.{table} CASCADE")
+            session.execute(f"ALTER TABLE receivables.made RENAME TO {table}")
 
 
 def lists_differ(company: Company) -> list[str]:

@@ -2,15 +2,12 @@
 
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from pipelines.client import OneToken, Pennylane
 from pipelines.errors import PennylaneUnreachable
@@ -19,30 +16,10 @@ from resources.oauth import revoke
 from resources.oauth_session import PennylaneOAuth
 from resources.oauth_session import PennylaneUnreachable as OAuthUnreachable
 from resources.settings import Settings
+from tests.certificates import self_signed
 from tests.resources.elsewhere import Elsewhere
 
 TOKEN = "a-token-that-nobody-may-see"
-
-
-def _certificate(folder: Path, name: x509.GeneralName, days: float = 1) -> Path:
-    """A self-signed certificate and its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=30))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "certificate.pem"
-    file.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return file
 
 
 def _server(certificate: Path) -> Elsewhere:
@@ -61,7 +38,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    return _certificate(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
+    return self_signed(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
 
 
 @pytest.fixture
@@ -129,7 +106,7 @@ def test_a_certificate_that_the_user_names_as_trusted_is_accepted(
 def test_a_trusted_certificate_of_another_host_or_that_expired_is_refused(
     name: x509.GeneralName, days: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = _certificate(tmp_path, name, days)
+    certificate = self_signed(tmp_path, name, days)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with _server(certificate) as server:
         _assert_refused(server)

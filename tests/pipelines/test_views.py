@@ -11,6 +11,7 @@ from pipelines.tables import LISTED, TABLES, Type
 from pipelines.views import VIEWS, summary
 from pipelines.warehouse import Warehouse
 from sandbox.changes import invoices
+from tests.conftest import DATABASES
 from tests.pipelines.company import DAY, Company
 from tests.pipelines.conftest import MakeCompany
 
@@ -135,7 +136,23 @@ def test_comments_arrive_and_equal_the_declarations(any_warehouse: Warehouse, ma
         assert comments[view.name, None].startswith(view.description)
 
 
-@pytest.mark.parametrize("database", ["duckdb", "postgres"])
+def test_views_of_an_older_version_with_other_columns_are_made_anew(
+    make_company: MakeCompany, any_warehouse: Warehouse
+) -> None:
+    company = make_company(2, 10, any_warehouse)
+    company.lists_only()
+    with company.warehouse.session() as session:
+        session.execute("DROP VIEW receivables.aged_balance")
+        session.execute("DROP VIEW receivables.account_balances")
+        session.execute("DROP VIEW receivables.open_invoices")
+        session.execute("CREATE VIEW receivables.open_invoices AS SELECT 'older' AS version")
+    company.lists_only()
+    with company.warehouse.session() as session:
+        for view in VIEWS:
+            assert session.value(f"SELECT count(company_id) FROM receivables.{view.name}") > 0
+
+
+@pytest.mark.parametrize("database", DATABASES)
 def test_every_declared_column_exists_with_its_type_and_no_other(
     make_company: MakeCompany, database: str, request: pytest.FixtureRequest
 ) -> None:

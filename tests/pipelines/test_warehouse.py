@@ -44,6 +44,7 @@ def test_companies_that_meet_an_empty_database_at_once_do_not_get_in_each_other_
     assert indexes >= len(TABLES)
 
 
+@pytest.mark.duckdb("a file that cannot be made")
 def test_an_error_of_the_warehouse_names_the_company(tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("")
     warehouse = warehouse_at(f"duckdb:///{tmp_path}/a file/receivables.duckdb")
@@ -83,6 +84,7 @@ def test_a_value_that_does_not_fit_is_not_repeated_in_the_error(
     assert "Confidentiel" not in told
 
 
+@pytest.mark.duckdb("a file")
 def test_a_file_that_another_process_makes_while_it_is_opened_is_not_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +116,7 @@ def test_a_row_that_is_there_twice_in_postgres_is_there_once_after_the_next_sync
     company = make_company(4, 20, warehouse_at(postgres_url))
     company.sync()
     with company.warehouse.session() as session:
-        session.execute("DROP INDEX receivables.accounts_account_id_key")
+        session.execute("ALTER TABLE receivables.accounts DROP CONSTRAINT accounts_pkey")
         session.execute("INSERT INTO receivables.accounts SELECT * FROM receivables.accounts")
     company.sync()
     assert company.differences() == []

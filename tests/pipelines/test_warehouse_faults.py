@@ -124,6 +124,7 @@ def test_a_password_that_changed_is_told_without_it(make_company: MakeCompany, o
 _HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
 
 
+@pytest.mark.duckdb("one process at a time")
 def test_a_duckdb_file_taken_by_another_program_in_mid_sync_costs_no_progress(
     make_company: MakeCompany, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def _sync_apart(company: Company, file: Path, work_dir: Path, limit: str) -> str
     return ran.stdout.strip()
 
 
+@pytest.mark.duckdb("the disk of its file")
 @pytest.mark.parametrize("room", [1_000, 30_000, 200_000], ids="{:,} bytes".format)
 def test_a_disk_without_room_is_told_and_once_there_is_some_the_next_sync_is_whole(
     make_company: MakeCompany, tmp_path: Path, room: int
@@ -215,6 +217,7 @@ def test_a_disk_without_room_is_told_and_once_there_is_some_the_next_sync_is_who
     assert company.differences() == []
 
 
+@pytest.mark.duckdb("the rights on its file")
 @pytest.mark.parametrize("what", ["the folder of the file", "the file", "the working folder"])
 def test_a_folder_that_cannot_be_written_is_named(make_company: MakeCompany, warehouse_folder: Path, what: str) -> None:
     open_to_all, read_only = warehouse_folder / "open", warehouse_folder / "read_only"

@@ -7,14 +7,13 @@ from hypothesis import settings
 from resources.connections import Connections
 from resources.credential import Credential
 from resources.vault import Vault
-from tests.postgres import postgres_server, postgres_url
 from tests.resources.fakes import FakeClock
 from tests.resources.pennylane import pennylane
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-__all__ = ["pennylane", "postgres_server", "postgres_url"]
+__all__ = ["pennylane"]
 
 
 @pytest.fixture(autouse=True)

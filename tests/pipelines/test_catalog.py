@@ -1,0 +1,78 @@
+"""What Postgres's catalog says of keys and indexes, beside the declarations (`test_views` has columns and comments)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines.tables import TABLES
+from pipelines.warehouse import warehouse_at
+from tests.pipelines.company import Company
+from tests.pipelines.conftest import MakeCompany
+from tests.postgres import Databases
+
+LINKS = [
+    ("contacts", "account_id"), ("invoices", "account_id"), ("credit_notes", "account_id"),
+    ("credit_notes", "credited_invoice_id"), ("payments", "invoice_id"), ("excluded_accounts", "account_id"),
+]  # fmt: skip
+"""By which a row of one table is looked up from another."""
+
+
+@pytest.fixture
+def company(make_company: MakeCompany, databases: Databases, postgres_with_tables: str) -> Iterator[Company]:
+    with databases.new(postgres_with_tables) as url:
+        company = make_company(2, 5, warehouse_at(url))
+        company.sync()
+        yield company
+
+
+def keys(company: Company) -> dict[str, tuple[str, ...]]:
+    """The columns of each table's primary key."""
+    with company.warehouse.session() as session:
+        found = session.rows(
+            """
+            SELECT conrelid::regclass::text, array_agg(attname::text ORDER BY array_position(conkey, attnum))
+            FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+            WHERE contype = 'p' AND connamespace = 'receivables'::regnamespace GROUP BY 1
+            """
+        )
+    return {name.removeprefix("receivables."): tuple(columns) for name, columns in found}
+
+
+def indexed(company: Company) -> list[tuple[str, list[str]]]:
+    """Each index of all rows: its table and columns."""
+    with company.warehouse.session() as session:
+        return session.rows(
+            """
+            SELECT t.relname, array_agg(attname::text ORDER BY a.attnum)
+            FROM pg_index JOIN pg_class t ON t.oid = indrelid JOIN pg_attribute a ON a.attrelid = indexrelid
+            WHERE relnamespace = 'receivables'::regnamespace AND indpred IS NULL AND indisvalid GROUP BY indexrelid, 1
+            """
+        )
+
+
+def test_each_table_has_its_primary_key_and_each_link_its_index(company: Company) -> None:
+    assert keys(company) == {table.name: table.key for table in TABLES}
+    indexes = indexed(company)
+    for table, column in LINKS:
+        assert any(name == table and columns[:2] == ["company_id", column] for name, columns in indexes), (
+            table,
+            column,
+        )
+
+
+def test_a_database_of_before_there_were_primary_keys_gets_them_from_its_indexes(company: Company) -> None:
+    with company.warehouse.session() as session:
+        session.execute("ALTER TABLE receivables.accounts DROP CONSTRAINT accounts_pkey")
+        session.execute("CREATE UNIQUE INDEX accounts_account_id_key ON receivables.accounts (company_id, account_id)")
+    company.sync()
+    assert keys(company) == {table.name: table.key for table in TABLES}
+    of_accounts = [columns for name, columns in indexed(company) if name == "accounts"]
+    assert of_accounts.count(["company_id", "account_id"]) == 1
+
+
+def test_a_primary_key_that_somebody_made_is_left_alone(company: Company) -> None:
+    with company.warehouse.session() as session:
+        session.execute("ALTER TABLE receivables.companies DROP CONSTRAINT companies_pkey")
+        session.execute("ALTER TABLE receivables.companies ADD CONSTRAINT my_own PRIMARY KEY (company_id)")
+    company.sync()
+    assert company.differences() == []

@@ -1,0 +1,215 @@
+"""Consumers read while syncs write: every table and view is there at any time, whole, and nobody waits for a sync."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg2
+import pytest
+
+from pipelines.tables import COMPANIES, EXCLUDED_ACCOUNTS, TABLES
+from pipelines.views import VIEWS
+from pipelines.warehouse import warehouse_at
+from sandbox.changes import customers, invoices, receipts
+from tests.documents import documented
+from tests.pipelines.company import Company
+from tests.pipelines.conftest import MakeCompany
+
+READ = [one.name for one in (*TABLES, *VIEWS) if one not in (COMPANIES, EXCLUDED_ACCOUNTS)]
+DUCKDB = "Reading a DuckDB file while a sync writes"
+PATIENCE = "1500ms"
+"""What a reader waits for a lock: far less than a sync takes, or somebody's report."""
+
+
+class Readers:
+    """Threads that read all tables and views, again and again, each by a connection of its own."""
+
+    def __init__(self, url: str, lasting: list[int]) -> None:
+        self._url = url
+        self._lasting = lasting
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._read_on) for _ in range(3)]
+        self.rounds = 0
+        self.complaints: set[str] = set()
+
+    def __enter__(self) -> "Readers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _read_on(self) -> None:
+        paid = 0
+        with closing(psycopg2.connect(self._url)) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(f"SET lock_timeout = '{PATIENCE}'")
+            while not self._ended.is_set():
+                try:
+                    paid = self._read_once(cursor, paid)
+                except psycopg2.Error as error:
+                    self.complaints.add(str(error).strip())
+                self.rounds += 1
+                time.sleep(0.02)
+
+    def _read_once(self, cursor: Any, paid_before: int) -> int:
+        for name in READ:
+            cursor.execute(f"SELECT count(*) FROM receivables.{name}")
+            if cursor.fetchone() == (0,):
+                self.complaints.add(f"{name} is empty")
+        cursor.execute(
+            "SELECT count(*), count(DISTINCT invoice_id), count(*) FILTER (WHERE invoice_id = ANY (%s)) "
+            "FROM receivables.invoices",
+            [self._lasting],
+        )
+        rows, different, lasting = cursor.fetchone()
+        if rows != different or lasting != len(self._lasting):
+            self.complaints.add(f"{rows} invoices, {different} different ones, {lasting} of {len(self._lasting)}")
+        cursor.execute("SELECT count(*) FROM receivables.payments WHERE invoice_id = ANY (%s)", [self._lasting])
+        (paid,) = cursor.fetchone()
+        if paid < paid_before:
+            self.complaints.add(f"{paid_before} payments of these, then {paid}: receipts are only added")
+        return int(paid)
+
+
+@pytest.fixture
+def company(make_company: MakeCompany, postgres_url: str) -> Company:
+    """A synchronized company in Postgres."""
+    company = make_company(8, 60, warehouse_at(postgres_url))
+    company.sync()
+    return company
+
+
+def lasting(company: Company) -> list[int]:
+    """Invoices with money still to come in; none is deleted here."""
+    return [one.id for one in company.world.invoices if one.settles]
+
+
+def change(company: Company) -> None:
+    """Invoices change, come, and are paid; an account changes."""
+    for one in lasting(company)[::3]:
+        invoices.update_invoice(company.world, id=one, label=f"changed at {company.clock()}")
+    receipts.pay_invoice(company.world, id=invoices.create_invoice(company.world)["id"])
+    customers.update_customer(company.world)
+
+
+@contextmanager
+def report(url: str, seconds: float) -> Iterator[None]:
+    """Somebody reads an invoice and a view, and thinks about them for a while in the same transaction."""
+    with closing(psycopg2.connect(url)) as connection:
+        connection.cursor().execute("SELECT * FROM receivables.aged_balance, receivables.credit_notes LIMIT 1")
+        ending = threading.Timer(seconds, connection.rollback)
+        ending.start()
+        yield
+        ending.join()
+
+
+def by_hand(company: Company, *statements: str) -> None:
+    with company.warehouse.session() as session:
+        for statement in statements:
+            session.between_readers(lambda statement=statement: session.execute(statement))  # type: ignore[misc]
+
+
+def older_view(company: Company) -> None:
+    """Somebody has a view of their own on it."""
+    by_hand(company, "CREATE VIEW public.mine AS SELECT * FROM receivables.aged_balance")
+    by_hand(company, "COMMENT ON VIEW receivables.aged_balance IS 'as an older version made it'")
+
+
+def missing_column(company: Company) -> None:
+    by_hand(company, "ALTER TABLE receivables.credit_notes DROP COLUMN label")
+
+
+def missing_indexes(company: Company) -> None:
+    by_hand(
+        company,
+        "ALTER TABLE receivables.credit_notes DROP CONSTRAINT credit_notes_pkey",
+        "DROP INDEX receivables.invoices_account_id_index",
+    )
+
+
+def nothing(_: Company) -> None:
+    """All is as the last sync left it."""
+
+
+def test_who_reads_during_syncs_finds_all_tables_whole_and_waits_for_none(company: Company, postgres_url: str) -> None:
+    with Readers(postgres_url, lasting(company)) as readers:
+        for done_to_it in (nothing, older_view, missing_column, missing_indexes):
+            change(company)
+            done_to_it(company)
+            with report(postgres_url, 3):
+                company.sync(full=done_to_it in (nothing, missing_column))
+    assert readers.complaints == set()
+    assert readers.rounds > 10
+    company.sync(rotation=1000)
+    assert company.differences() == []
+    with company.warehouse.session() as session:
+        assert "older" not in session.comments("receivables")["aged_balance", None]
+        assert session.value("SELECT count(*) FROM public.mine") > 0
+
+
+_READ_ON = """
+import json, select, sys
+file, names, found = sys.argv[1], sys.argv[2].split(","), []
+print("reading", flush=True)
+counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in names)
+while not select.select([sys.stdin], [], [], 0.5)[0]:
+    found += read(file, f"SELECT {counts}, (SELECT count(DISTINCT invoice_id) FROM invoices)")
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.duckdb("one process at a time")
+def test_who_reads_the_duckdb_file_as_documented_finds_all_tables_whole_and_holds_up_no_sync(
+    make_company: MakeCompany, tmp_path: Path
+) -> None:
+    file = tmp_path / "receivables.duckdb"
+    company = make_company(8, 60, warehouse_at(f"duckdb:///{file}"))
+    company.sync()
+    before = len(company.held()["invoices"])
+    with subprocess.Popen(
+        [sys.executable, "-c", documented(DUCKDB, "python") + _READ_ON, str(file), ",".join(READ)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as reader:  # fmt: skip
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "reading\n"
+        for full in (False, True, True):
+            change(company)
+            company.sync(full=full)
+        said, _ = reader.communicate()
+    found = [dict(zip([*READ, "different"], counts, strict=True)) for counts in json.loads(said)]
+    assert len(found) >= 2
+    for counts in found:
+        assert min(counts.values()) > 0
+        assert counts["invoices"] == counts["different"] >= before
+    company.sync(rotation=1000)
+    assert company.differences() == []
+
+
+@pytest.mark.duckdb("a copy of its file")
+def test_a_copy_of_the_duckdb_file_made_as_documented_has_all_tables_and_views(
+    make_company: MakeCompany, tmp_path: Path
+) -> None:
+    file, copy = tmp_path / "receivables.duckdb", tmp_path / "copy.duckdb"
+    company = make_company(4, 20, warehouse_at(f"duckdb:///{file}"))
+    company.sync()
+    sql = documented(DUCKDB, "sql").replace("data/receivables.duckdb", str(file)).replace("copy.duckdb", str(copy))
+    with duckdb.connect() as tool:
+        tool.execute(sql)
+        change(company)
+        company.sync()
+    with duckdb.connect(str(copy)) as connection:
+        connection.execute("USE receivables")
+        for name in READ:
+            assert connection.execute(f"SELECT count(*) FROM {name}").fetchone() != (0,)
