@@ -9,16 +9,17 @@ from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session
 
 
-def _index(table: Table, *columns: str) -> tuple[str, str]:
-    """An index's name and the statement that makes it."""
+def _index(table: Table, *columns: str) -> tuple[str, tuple[Table, str]]:
+    """An index's name, and its table with the statement that makes it."""
     name = "_".join((table.name, *columns[1:], "index"))
-    return name, f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} ({', '.join(columns)})"
+    return name, (table, f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} ({', '.join(columns)})")
 
 
-def _few(table: Table, which: str, column: str, where: str) -> tuple[str, str]:
+def _few(table: Table, which: str, column: str, where: str) -> tuple[str, tuple[Table, str]]:
     """An index of few rows, for queries that say in the same words which."""
     name = f"{table.name}_{which}_index"
-    return name, f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} (company_id, {column}) WHERE {where}"
+    made = f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} (company_id, {column}) WHERE {where}"
+    return name, (table, made)
 
 
 INDEXES = dict(
@@ -40,24 +41,37 @@ INDEXES = dict(
 )
 
 
+def _name_of_key(table: Table) -> str:
+    return f"{table.name}_pkey"
+
+
+_TABLE_OF = {name: table for name, (table, _) in INDEXES.items()} | {_name_of_key(table): table for table in TABLES}
+
+
 def index(session: Session) -> None:
-    """Make the primary keys and indexes that are missing, where the database wants them."""
+    """Make the primary keys and indexes that are missing, where the database wants them.
+
+    A table that somebody renamed has kept the names of its indexes, which the one made in its place needs.
+    """
     if not session.looks_up_by_index:
         return
     known = session.rows(
         """
-        SELECT i.relname, CASE WHEN indisprimary THEN t.relname END
+        SELECT i.relname, t.relname, indisprimary
         FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
         JOIN pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname = %s
         """,
         DATASET,
     )
-    names, with_key = ({row[column] for row in known} for column in (0, 1))
-    for table in TABLES:
-        if table.name not in with_key:
-            _make_key(session, table)
-    for name, statement in INDEXES.items():
-        if name not in names:
+    names, with_key = {(name, table) for name, table, _ in known}, {table for _, table, primary in known if primary}
+    for name, table in names:
+        if name in _TABLE_OF and table != _TABLE_OF[name].name:
+            session.execute(f'ALTER INDEX {DATASET}."{name}" RENAME TO "{table}_{name}"')
+    for one in TABLES:
+        if one.name not in with_key:
+            _make_key(session, one)
+    for name, (one, statement) in INDEXES.items():
+        if (name, one.name) not in names:
             session.execute(statement)
 
 
@@ -69,7 +83,7 @@ def _make_key(session: Session, table: Table) -> None:
     name, qualified = "_".join((table.name, *table.key[1:], "key")), f"{DATASET}.{table.name}"
     _drop_doubles(session, table)
     session.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {qualified} ({', '.join(table.key)})")
-    with_index = f"ALTER TABLE {qualified} ADD CONSTRAINT {table.name}_pkey PRIMARY KEY USING INDEX {name}"
+    with_index = f"ALTER TABLE {qualified} ADD CONSTRAINT {_name_of_key(table)} PRIMARY KEY USING INDEX {name}"
     session.between_readers(lambda: session.execute(with_index))
 
 

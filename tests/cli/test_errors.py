@@ -68,6 +68,7 @@ def test_an_unusable_setting_is_named_without_its_value(program: Program, settin
     assert not program.home.exists()
 
 
+@pytest.mark.duckdb("with Postgres nothing of this is in the home")
 def test_a_home_that_is_no_folder_is_named(program: Program) -> None:
     program.home.write_text("")
     assert str(program.home) in program.fails("status")

@@ -53,11 +53,11 @@ def _tables_that_hold(program: Program, *texts: str) -> list[str]:
         "SELECT table_catalog, table_schema, table_name FROM information_schema.tables "
         "WHERE table_schema LIKE 'receivables%'"
     )
-    condition = " OR ".join(f"lower(one::TEXT) LIKE '%{text.lower()}%'" for text in texts)
     return [
         name
         for catalog, schema, name in tables
-        if program.rows(f'SELECT count(*) FROM "{catalog}"."{schema}"."{name}" AS one WHERE {condition}') != [(0,)]
+        for rows in [str(program.rows(f'SELECT one::TEXT FROM "{catalog}"."{schema}"."{name}" AS one')).lower()]
+        if any(text.lower() in rows for text in texts)
     ]
 
 
@@ -73,7 +73,7 @@ def test_nothing_of_it_reaches_the_disk_through_first_hourly_and_full_sync(
     program.done("sync")
     program.done("sync", "--full")
 
-    assert _tables_that_hold(program, kept.name.replace("'", "''"))
+    assert _tables_that_hold(program, kept.name)
     assert _tables_that_hold(program, MARK, PHONE, IBAN) == []
     assert _files_that_hold(program.home, MARK, PHONE, IBAN, *invoice_ids) == []
     assert list((program.home / "dlt").rglob("*")) == []

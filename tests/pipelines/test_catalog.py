@@ -76,3 +76,15 @@ def test_a_primary_key_that_somebody_made_is_left_alone(company: Company) -> Non
         session.execute("ALTER TABLE receivables.companies ADD CONSTRAINT my_own PRIMARY KEY (company_id)")
     company.sync()
     assert company.differences() == []
+
+
+def test_a_table_that_somebody_renamed_leaves_its_successor_the_names_of_keys_and_indexes(company: Company) -> None:
+    with company.warehouse.session() as session:
+        session.execute("ALTER TABLE receivables.payments RENAME TO mine")
+        session.execute("ALTER TABLE receivables.credit_notes RENAME TO kept")
+    before = len(indexed(company))
+    company.sync(rotation=1000)
+    assert keys(company).items() >= {table.name: table.key for table in TABLES}.items()
+    assert len(indexed(company)) == before + 4  # a key of each, and the two links of credit notes
+    company.sync()
+    assert company.differences() == []
