@@ -97,8 +97,15 @@ class Servers:
     """A running `pennylane-sync start`."""
 
     def __init__(self, process: psutil.Process, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
         self._process = process
-        self._instance = instance
+
+    def used(self) -> "Used":
+        return Used.by(self._process)
+
+    def memory(self) -> int:
+        """Bytes that its processes, runs among them, have for themselves just now."""
+        return sum(_own_memory(one) for one in [self._process, *self._process.children(recursive=True)])
 
     def tick(self) -> Tick:
         """The next minute's."""
@@ -110,7 +117,7 @@ class Servers:
         idle = Used.by(self._process)
         _sleep_until(at - 1)
         before = Used.by(self._process)
-        seen = {run.run_id for run in self._instance.get_runs()}
+        seen = {run.run_id for run in self.instance.get_runs()}
         _sleep_until(at)
         run = self._finished(seen, at + _DUE)
         self._settle()
@@ -120,7 +127,7 @@ class Servers:
 
     def _finished(self, seen: set[str], until: float) -> dg.DagsterRun:
         while time.time() < until:
-            for run in self._instance.get_runs():
+            for run in self.instance.get_runs():
                 if run.run_id not in seen and run.is_finished:
                     if not run.is_success:
                         raise RuntimeError(f"the run ended as {run.status}")
@@ -136,7 +143,7 @@ class Servers:
     def _moments(self, run_id: str, tick: float) -> dict[str, float]:
         """Seconds from the tick to each event of its run that tells of progress."""
         moments: dict[str, float] = {}
-        for entry in self._instance.all_logs(run_id):
+        for entry in self.instance.all_logs(run_id):
             event = entry.dagster_event
             name = _name(event, entry.message or "") if event else None
             if name:
@@ -177,6 +184,13 @@ def _goes_on(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _own_memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _sleep_until(moment: float) -> None:

@@ -65,8 +65,9 @@ class StandIn:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def token(self) -> str:
-        return str(self._call("POST", "tokens", {})["token"])
+    def token(self, company: int | None = None) -> str:
+        """An API token of a company, the first one unless it is told."""
+        return str(self._call("POST", f"tokens?company={company}" if company else "tokens", {})["token"])
 
     def state(self) -> dict[str, Any]:
         return self._call("GET", "state")
@@ -92,9 +93,9 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(size: Size, *, limited: bool) -> Iterator[StandIn]:
-    """A sandbox of one company: with the real limit, or without and quicker."""
-    command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--control", "--companies", "1"]
+def stand_in(size: Size, *, limited: bool, companies: int = 1) -> Iterator[StandIn]:
+    """A sandbox whose first company is of this size, the others small: with the real limit, or without and quicker."""
+    command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--control", "--companies", str(companies)]
     command += ["--customers", str(size.customers), "--invoices", str(size.invoices)]
     command += [
         "--rate-limit",

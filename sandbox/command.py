@@ -27,7 +27,7 @@ def _moment(_context: click.Context, _parameter: click.Parameter, value: str | N
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port.")
 @click.option(
-    "--companies", default=2, show_default=True, type=click.IntRange(1, 50), help="The first has the size asked for."
+    "--companies", default=2, show_default=True, type=click.IntRange(1, 1000), help="The first has the size asked for."
 )
 @click.option("--customers", default=200, show_default=True, type=click.IntRange(0))
 @click.option("--invoices", default=2000, show_default=True, type=click.IntRange(0))

@@ -20,6 +20,9 @@ LAST_CUSTOMER_ID = 193_957_360
 SMALL_CUSTOMERS, SMALL_INVOICES = 15, 120
 """The size of every company but the first."""
 
+_OF_THE_FIRST, _OF_THE_OTHERS = 40_000_000, 100_000
+"""Room for a company's customer ids, which are numbered through all companies."""
+
 _HISTORY = 3 * 365 * 86_400_000_000
 _DAY = 86_400_000_000
 
@@ -34,17 +37,26 @@ def make_world(clock: Clock, *, customers: int, invoices: int, seed: int = 1, nu
     """Company `number` of a seed."""
     rng = random.Random(f"{seed}/{number}")  # noqa: S311
     world = _empty_world(clock, rng, number)
-    _add_customers(world, rng, customers, LAST_CUSTOMER_ID - number * 40_000_000)
+    _add_customers(world, rng, customers, _last_customer_id(number))
     _add_documents(world, rng, invoices)
     _add_recent_events(world)
     return world
+
+
+def company_id(number: int) -> int:
+    """The id of company `number`, the first being 0."""
+    return 21_540_000 + 137 * number
+
+
+def _last_customer_id(number: int) -> int:
+    return LAST_CUSTOMER_ID - (_OF_THE_FIRST + (number - 1) * _OF_THE_OTHERS if number else 0)
 
 
 def _empty_world(clock: Clock, rng: random.Random, number: int) -> World:
     name, reg_no = words.COMPANIES[number % len(words.COMPANIES)]
     first, last, email = words.USER
     return World(
-        id=21_540_000 + 137 * number,
+        id=company_id(number),
         name=name if number < len(words.COMPANIES) else f"{name} {number}",
         reg_no=reg_no,
         user=User(480_012, first, last, email),

@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_books_and_another_gives_others() -> None:
 
 
 def test_companies_share_no_ids() -> None:
-    worlds = make_worlds(Clock(NOW, frozen=True), customers=40, invoices=400, companies=4)
+    worlds = make_worlds(Clock(NOW, frozen=True), customers=40, invoices=400, companies=200)
     for ids in (
         [row.id for world in worlds for row in world.customers],
         [row.id for world in worlds for row in world.invoices],
@@ -35,6 +35,7 @@ def test_companies_share_no_ids() -> None:
         [contact.id for world in worlds for row in world.customers for contact in row.contacts],
         [world.id for world in worlds],
     ):
+        assert min(ids) > 0
         assert len(ids) == len(set(ids))
 
 
