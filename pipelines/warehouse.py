@@ -288,7 +288,6 @@ class DuckDBWarehouse(Warehouse):
         self.path = path
         self._lock_wait_seconds = lock_wait_seconds
         self._engine: duckdb.DuckDBPyConnection | None = None
-        self._attached: duckdb.DuckDBPyConnection | None = None
         self._sessions = 0
         self._opening = threading.Lock()
 
@@ -300,20 +299,19 @@ class DuckDBWarehouse(Warehouse):
 
         from pipelines.into_duckdb import CopyingDuckDB  # noqa: PLC0415
 
-        if self._attached is None:
+        if self._engine is None or not self._sessions:
             raise RuntimeError("the destination is for use within a session")
         # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
-        credentials = DuckDbCredentials(self._attached, pragmas=[f"search_path='{_CATALOG}.main'"])
+        credentials = DuckDbCredentials(self._engine, pragmas=[f"search_path='{_CATALOG}.main'"])
         return CopyingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         with self._opening:
-            if self._attached is None:
-                self._attached = self._attach()
+            engine = self._engine if self._engine and self._sessions else self._attached()
             self._sessions += 1
         try:
-            with contextlib.closing(self._attached.cursor()) as cursor:
+            with contextlib.closing(engine.cursor()) as cursor:
                 session = Session(cursor, _DUCKDB)
                 session.execute(f"USE {_CATALOG}")
                 yield session
@@ -323,21 +321,21 @@ class DuckDBWarehouse(Warehouse):
     def _detach_after_last_session(self) -> None:
         with self._opening:
             self._sessions -= 1
-            if self._sessions or self._attached is None:
+            if self._sessions or self._engine is None:
                 return
             try:
-                with contextlib.closing(self._attached.cursor()) as cursor:  # dlt has made it the default of ours
+                with contextlib.closing(self._engine.cursor()) as cursor:  # dlt has made the file the default of ours
                     cursor.execute(f"DETACH {_CATALOG}")
             except duckdb.Error:  # such as for want of room; what is committed is in the file's log
                 self._end_engine()
-            self._attached = None
 
     def _end_engine(self) -> None:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
-    def _attach(self) -> duckdb.DuckDBPyConnection:
+    def _attached(self) -> duckdb.DuckDBPyConnection:
+        """The engine, with the file, once nobody else has it open."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -349,26 +347,29 @@ class DuckDBWarehouse(Warehouse):
             reraise=True,
         )
         try:
-            return retrying(self._open)
+            return retrying(self._attach)
         except _FileLocked as locked:
             raise WarehouseBusy(
                 f"{self.path} is held open by {locked.holder}; waited {self._lock_wait_seconds:.0f} s. "
                 "Close it there (DuckDB lets one process write at a time); the next sync goes on from here."
             ) from None
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        is_new = not self.path.exists()
+    def _attach(self) -> duckdb.DuckDBPyConnection:
+        is_new, engine_is_new = not self.path.exists(), self._engine is None
         quoted = str(self.path).replace("'", "''")
         try:
-            if self._engine is None:
-                self._engine = _engine(f"{quoted}.tmp")
+            self._engine = self._engine or _started_engine(f"{quoted}.tmp")
             with contextlib.closing(self._engine.cursor()) as cursor:
                 cursor.execute(f"ATTACH '{quoted}' AS {_CATALOG} (ROW_GROUP_SIZE {ROW_GROUP_ROWS})")
             return self._engine
         except duckdb.Error as error:
-            if isinstance(error, duckdb.IOException) and "could not set lock" in str(error).lower():
+            if "could not set lock" in str(error).lower():
                 raise _FileLocked(_holder(str(error))) from None
             self._end_engine()
+            if not engine_is_new:  # an earlier session may be what broke it
+                return self._attach()
+            if "file handle conflict" in str(error).lower():
+                raise _FileLocked("another part of this process") from None
             if is_new and self.path.exists() and self.path.stat().st_size < _HEADER_BYTES:
                 self.path.unlink()  # half a header, where the disk is full: no later attempt could read it
             raise self._unusable(what_went_wrong(error)) from None
@@ -380,7 +381,7 @@ class DuckDBWarehouse(Warehouse):
         )
 
 
-def _engine(spill_folder: str) -> duckdb.DuckDBPyConnection:
+def _started_engine(spill_folder: str) -> duckdb.DuckDBPyConnection:
     engine = duckdb.connect()
     engine.execute("SET GLOBAL TimeZone = 'UTC'")
     engine.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")

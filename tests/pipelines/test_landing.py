@@ -143,7 +143,7 @@ def test_a_load_asks_once_more_when_the_file_is_open_since_that_may_take_time(
     lease, opened = Lease(5), list[bool]()
 
     def check() -> None:
-        opened.append(warehouse._attached is not None)
+        opened.append(warehouse._sessions > 0)
         lease.check()
 
     with pytest.raises(Lost), Landing.opened(warehouse, 1, tmp_path / "dlt", check) as landing:

@@ -1,4 +1,4 @@
-"""What a database says reaches people as one line."""
+"""How databases are opened, and what they say reaches people as one line."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -9,11 +9,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.errors import WarehouseUnusable
+from pipelines.errors import WarehouseBusy, WarehouseUnusable
 from pipelines.landing import Landing
 from pipelines.records import Row, to_row
 from pipelines.tables import ACCOUNTS, TABLES, Table
-from pipelines.warehouse import PostgresWarehouse, Warehouse, warehouse_at
+from pipelines.warehouse import DuckDBWarehouse, PostgresWarehouse, Warehouse, warehouse_at
 from sandbox.changes import customers
 from tests.pipelines.company import file_with_tables
 from tests.pipelines.conftest import MakeCompany
@@ -107,6 +107,33 @@ def test_a_file_that_another_process_makes_while_it_is_opened_is_not_deleted(
     with pytest.raises(WarehouseUnusable), warehouse_at(f"duckdb:///{path}").session():
         pass
     assert path.read_bytes() == content
+
+
+@pytest.mark.duckdb("its file")
+def test_a_file_that_is_used_twice_in_one_process_is_waited_for_as_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "receivables.duckdb"
+    path.write_bytes(file_with_tables())
+    one, another = (DuckDBWarehouse(path, lock_wait_seconds=0.2) for _ in range(2))
+    with one.session(), pytest.raises(WarehouseBusy, match="is held open by another part of this process"):
+        another.session().__enter__()
+    with another.session() as session:
+        assert session.has_table("invoices")
+
+
+@pytest.mark.duckdb("its file")
+def test_a_transaction_that_was_left_open_in_the_file_is_ended_by_the_next_session(tmp_path: Path) -> None:
+    path = tmp_path / "receivables.duckdb"
+    path.write_bytes(file_with_tables())
+    warehouse = DuckDBWarehouse(path)
+    with warehouse.session():
+        assert warehouse._engine is not None
+        left_open = warehouse._engine.cursor()
+        left_open.execute("BEGIN")
+        left_open.execute("FROM warehouse.receivables.accounts")
+    with warehouse.session() as session:
+        assert session.has_table("invoices")
+    with warehouse_at(f"duckdb:///{path}").session() as session:
+        assert session.has_table("invoices")
 
 
 def test_a_row_that_is_there_twice_in_postgres_is_there_once_after_the_next_sync(
