@@ -170,7 +170,7 @@ def refuse_inserts(address: str) -> None:
 @contextmanager
 def database(server: PostgresServer, role: str, password: str) -> Iterator[str]:
     """A database of a role that needs this password; its address."""
-    server.run(f"CREATE ROLE {role} LOGIN PASSWORD '{password.replace('%', '%%')}'")
+    server.run(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
     server.run(f"CREATE DATABASE {role} OWNER {role}")
     try:
         yield f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{server.port}/{role}"
