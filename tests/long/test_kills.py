@@ -13,7 +13,7 @@ from tests.long.tried import tried
 from tests.model.places import PLACES, PLACES_IN_DLT
 from tests.pipelines.company import make_sandbox
 
-PARTS = 10
+PARTS = 6
 ROUNDS = 15
 """In each part: one or two kills, then a sync that makes them good."""
 

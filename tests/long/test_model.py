@@ -16,7 +16,7 @@ from tests.long.tried import tried
 from tests.model.machine import CompanyLife, LifeThroughDlt
 from tests.postgres import PostgresServer
 
-PARTS = {"DuckDB": 40, "DuckDB, through dlt": 4, "Postgres, through dlt": 8}
+PARTS = {"DuckDB": 40, "DuckDB, through dlt": 4, "Postgres, through dlt": 5}
 LIVES = {"DuckDB": 50, "DuckDB, through dlt": 15, "Postgres, through dlt": 15}
 """In each part, and 20 steps in each of them."""
 
