@@ -21,6 +21,7 @@ from benchmarks.each_minute import CRON
 from benchmarks.growth import warehouses
 from benchmarks.overhead import Servers, serving
 from benchmarks.stand_in import Size, StandIn, stand_in
+from cli.instance import dagster_home
 from resources.credential import Credential
 from resources.installation import Installation
 from resources.oauth import SCOPES
@@ -106,6 +107,7 @@ def measure(companies: int, *, postgres: bool, say: Console) -> Table:
     ):
         home = Path(name, "home")
         installation, environment = _installation(home, sandbox.url, new_warehouse("many"))
+        dagster_home(installation.settings)
         say.print(f"{companies} first syncs")
         connect_all(installation, sandbox, companies)
         for number in range(companies):
