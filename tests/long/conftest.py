@@ -1,9 +1,9 @@
 import pytest
 
 from tests.long.tried import tried
-from tests.pipelines.conftest import make_company
+from tests.pipelines.conftest import make_company, warehouse_with_tables
 
-__all__ = ["make_company"]
+__all__ = ["make_company", "warehouse_with_tables"]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
