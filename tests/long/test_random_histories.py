@@ -9,7 +9,7 @@ from tests.long.tried import tried
 from tests.pipelines.company import DAY, HOUR, WEEK
 from tests.pipelines.conftest import MakeCompany
 
-HISTORIES = 60
+HISTORIES = 20
 STEPS = 12
 ENOUGH = 100_000  # requests: every contact and payment is read again in each sync
 
