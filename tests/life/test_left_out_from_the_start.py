@@ -61,7 +61,7 @@ def _tables_that_hold(program: Program, *texts: str) -> list[str]:
     ]
 
 
-def test_nothing_of_it_reaches_the_disk_through_first_hourly_and_full_sync(
+def test_nothing_of_it_is_asked_for_nor_reaches_the_disk_through_first_hourly_and_full_sync(
     program: Program, sandbox: SandboxServer
 ) -> None:
     account = _mark(sandbox)
@@ -73,23 +73,13 @@ def test_nothing_of_it_reaches_the_disk_through_first_hourly_and_full_sync(
     program.done("sync")
     program.done("sync", "--full")
 
+    served = sandbox.sandbox.statistics.report()["served"]
+    assert served
+    assert str(account) not in {str(one) for one in served}
     assert _tables_that_hold(program, kept.name)
     assert _tables_that_hold(program, MARK, PHONE, IBAN) == []
     assert _files_that_hold(program.home, MARK, PHONE, IBAN, *invoice_ids) == []
     assert list((program.home / "dlt").rglob("*")) == []
-
-
-def test_pennylane_is_never_asked_for_it(program: Program, sandbox: SandboxServer) -> None:
-    account = _mark(sandbox)
-
-    assert program.run("connect", "--token-stdin", "--exclude", str(account), stdin=sandbox.token()).status == 0
-    _change_something(sandbox, account)
-    program.done("sync")
-    program.done("sync", "--full")
-
-    served = sandbox.sandbox.statistics.report()["served"]
-    assert served
-    assert str(account) not in {str(one) for one in served}
 
 
 def test_it_may_be_excluded_any_time_before_the_first_sync(program: Program, sandbox: SandboxServer) -> None:
