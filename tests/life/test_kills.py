@@ -63,7 +63,7 @@ def test_a_sync_killed_at_any_stage_is_made_good_by_the_next(mortal: Mortal, sta
     assert mortal.differences() == []
 
 
-@pytest.mark.parametrize("stage", ["between pages", "between deletions", "within a merge", "between load and cursor"])
+@pytest.mark.parametrize("stage", ["between deletions", "between load and cursor"])
 def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next_hourly_one(mortal: Mortal, stage: str) -> None:
     mortal.change()
     assert mortal.sync_killed_at(stage, 3, full=True)
