@@ -4,12 +4,15 @@ import shutil
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from pipelines.warehouse import warehouse_at
 from sandbox.server import SandboxServer
 from tests.pipelines.truth import differences, expected, held
 from tests.postgres import PostgresServer
 from tests.program import Program, control
+
+pytestmark = pytest.mark.duckdb("from its file to Postgres")
 
 
 def test_one_command_after_a_new_address_in_the_settings_and_all_goes_on(
