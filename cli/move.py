@@ -10,8 +10,10 @@ from cli.output import counted, json_option, print_json, print_table, stdout
 from cli.watching import watching
 from pipelines.moving import Rows
 from pipelines.tables import TABLES
+from resources.connections import Connections
 from resources.installation import Installation
 from resources.moving import move as move_all
+from resources.moving import never_synchronized, store_at
 from resources.settings import Settings
 
 _FILE = click.Path(path_type=Path)
@@ -25,17 +27,20 @@ def move(*, file: Path | None, connections: Path | None, as_json: bool) -> None:
     """Move everything from DuckDB to the Postgres that WAREHOUSE_URL names.
 
     The rows, where each company's syncs stand, the connections with their tokens, and what is left out. Stop
-    `pennylane-sync start` first. The files stay as they are. Interrupted, nothing was moved: run it again.
+    `pennylane-sync start` first. The DuckDB file stays as it is; the connections end where they were, because tokens
+    are good for one place only. Those that are at CONNECTIONS_URL already stay there. Interrupted, run it again.
     """
     with watching(quiet=as_json) as watch:
         installation = Installation(watch)
-        _refuse_other_than_postgres(installation.settings)
-        file = _existing(file or installation.settings.home / "receivables.duckdb", "--from")
-        rows = move_all(installation, file, _connections_url(installation.settings, connections))
+        settings = installation.settings
+        _refuse_other_than_postgres(settings)
+        store = _store(installation, connections)
+        rows_file = _rows_file(settings, file, store)
+        rows = move_all(installation, rows_file, store)
     if as_json:
         print_json(_document(rows))
     else:
-        _print(rows, file)
+        _print(rows, rows_file, stay=store.is_kept_with(installation.connections))
 
 
 def _refuse_other_than_postgres(settings: Settings) -> None:
@@ -45,12 +50,21 @@ def _refuse_other_than_postgres(settings: Settings) -> None:
         )
 
 
-def _connections_url(settings: Settings, file: Path | None) -> str:
-    """Where the connections are now; where they are to be, if they were never in the home."""
+def _store(installation: Installation, file: Path | None) -> Connections:
+    """Where the connections are now; where they are to be, if CONNECTIONS_URL says so and there are some."""
+    settings = installation.settings
     usual = settings.home / "connections.sqlite"
-    if file is None and settings.connections and not usual.is_file():
-        return settings.connections_url
-    return f"sqlite:///{_existing(file or usual, '--connections')}"
+    if file is None and settings.connections and (not usual.is_file() or installation.connections.all()):
+        return installation.connections
+    return store_at(installation, f"sqlite:///{_existing(file or usual, '--connections')}")
+
+
+def _rows_file(settings: Settings, file: Path | None, store: Connections) -> Path | None:
+    """None where companies are connected, and nothing was synchronized yet."""
+    usual = settings.home / "receivables.duckdb"
+    if file is None and not usual.is_file() and never_synchronized(store):
+        return None
+    return _existing(file or usual, "--from")
 
 
 def _existing(path: Path, option: str) -> Path:
@@ -66,14 +80,18 @@ def _document(rows: Rows) -> dict[str, Any]:
     return {"companies": [{"company_id": one, "tables": tables} for one, tables in companies.items()]}
 
 
-def _print(rows: Rows, file: Path) -> None:
+def _print(rows: Rows, file: Path | None, *, stay: bool) -> None:
     by_table: Counter[str] = Counter()
     for (_, table), count in rows.items():
         by_table[table] += count
     print_table(("table", "rows"), [(table.name, by_table[table.name]) for table in TABLES])
-    stdout.print(
-        f"Moved: {counted(rows.total(), 'row')}, and the connections. {file} is as it was, and from now on nothing "
-        "updates it: delete it when you have seen that all is well.",
-        soft_wrap=True,
-        markup=False,
-    )
+    moved = [f"Moved: {counted(rows.total(), 'row')}" + ("." if stay else ", and the connections.")]
+    if stay:
+        moved.append("The connections are where CONNECTIONS_URL says, as before.")
+    else:
+        moved.append("They are no longer where they were; to go back there, connect each company again.")
+    if file:
+        moved.append(
+            f"{file} is as it was, and from now on nothing updates it: delete it when you have seen that all is well."
+        )
+    stdout.print(" ".join(moved), soft_wrap=True, markup=False)

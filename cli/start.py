@@ -26,6 +26,7 @@ _END_SECONDS = 20
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the UI; it has no login of its own.")
 def start(*, port: int, host: str) -> None:
     """Serve Dagster's UI and run the schedules, until Ctrl-C."""
+    _refuse_in_deployment()
     settings = Settings()
     _check_free(host, port)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -43,6 +44,16 @@ def start(*, port: int, host: str) -> None:
             stdout.print("Ending; a run that goes on is stopped, the next one goes on from there.")
             return
         _check_alive(server)
+
+
+def _refuse_in_deployment() -> None:
+    """A daemon of ours would ask for each hour's runs, and take them from the queue, beside the deployment's own."""
+    if home := os.environ.get("DAGSTER_HOME"):
+        raise click.ClickException(
+            f"DAGSTER_HOME is {home}: a deployment's Dagster, whose own services run the schedules (systemctl start "
+            "pennylane-sync.target, docker compose up; docs/deployment.md), and one daemon only may do so. Without "
+            "DAGSTER_HOME, `start` runs one of this installation's own."
+        )
 
 
 @contextmanager

@@ -47,14 +47,14 @@ def move_rows(
     work_dir: Path,
     watch: Watch,
     before_commit: Callable[[], None],
-) -> Rows:
+) -> None:
     """Put all that a DuckDB file holds of companies into Postgres, all or nothing; the file stays as it is.
 
     A company that is there just as it is here was moved before, and is left alone. `before_commit` may raise to prevent
-    it all. Returns what is there now. Raises AlreadyThere, WarehouseBusy, WarehouseUnusable.
+    it all. Raises AlreadyThere, WarehouseBusy, WarehouseUnusable.
     """
     if not companies:
-        return Rows()
+        return
     _make_tables(target, min(companies), work_dir)
     with source.session() as here, target.session() as there, there.transaction(), _folder(work_dir / "move") as folder:
         move = _Move(here, there)
@@ -62,7 +62,14 @@ def move_rows(
         move.rows_of(to_move, folder, watch)
         for company_id in to_move:
             commit_as(here, there, company_id, move.state_there)
-        return move.checked(companies, before_commit)
+        move.check(companies)
+        before_commit()
+
+
+def rows_of(warehouse: Warehouse, companies: Collection[int]) -> Rows:
+    """What a warehouse that has the tables holds of companies."""
+    with warehouse.session() as session:
+        return _of(_rows(session), companies)
 
 
 def _make_tables(target: Warehouse, company_id: int, work_dir: Path) -> None:
@@ -93,8 +100,7 @@ class _Move:
             return True
         raise AlreadyThere(
             f"Company {company_id} has other rows already where it is to be moved to: it was synchronized there. "
-            "Nothing was changed. Choose an empty database, or drop what is there of all companies: "
-            f"DROP SCHEMA {DATASET} CASCADE"
+            "Nothing was changed. Choose another database, an empty one, in WAREHOUSE_URL."
         )
 
     def state_there(self, state: State) -> State:
@@ -114,19 +120,33 @@ class _Move:
             names = ", ".join(column.name for column in table.columns)
             statement = f"COPY {DATASET}.{table.name} ({names}) FROM STDIN WITH (FORMAT CSV, ENCODING 'utf-8')"
             for path in _files(self._here, table, companies, folder):
-                with path.open("rb") as file:
-                    moved += self._there.copy(statement, file)
+                try:
+                    with path.open("rb") as file:
+                        moved += self._there.copy(statement, file)
+                except WarehouseUnusable:
+                    self._refuse_doubles(table)
+                    raise
                 watch(Progress("move", moved, total))
 
-    def checked(self, companies: Collection[int], before_commit: Callable[[], None]) -> Rows:
-        rows = _of(_rows(self._there), companies)
-        if rows != _of(self._rows, companies):
+    def _refuse_doubles(self, table: Table) -> None:
+        """DuckDB has no keys that would keep somebody from putting a row in again; no sync heals all of them."""
+        key = ", ".join(table.key)
+        doubles = self._here.rows(f"SELECT {key} FROM {DATASET}.{table.name} GROUP BY {key} HAVING count(*) > 1")
+        if doubles:
+            raise WarehouseUnusable(
+                f"{DATASET}.{table.name} in the DuckDB file has rows twice, of company {doubles[0][0]} for one, which "
+                "were put in by hand. Nothing was moved. Leave the one of each that was read last, in any program that "
+                f"opens the file (USE receivables.{DATASET} first), and move again: DELETE FROM {table.name} WHERE "
+                f"rowid NOT IN (SELECT max_by(rowid, COALESCE(synced_at, '-infinity')) FROM {table.name} "
+                f"GROUP BY {key})"
+            )
+
+    def check(self, companies: Collection[int]) -> None:
+        if _of(_rows(self._there), companies) != _of(self._rows, companies):
             raise WarehouseUnusable(
                 "Postgres would not have as many rows as the DuckDB file: another program writes there. Nothing was "
                 "moved; run it again."
             )
-        before_commit()
-        return rows
 
 
 def _rows(session: Session) -> Rows:

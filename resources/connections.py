@@ -230,21 +230,45 @@ class Connections:
                 raise UnknownConnection(f"Company {company_id} is not connected: pennylane-sync connect")
             yield TokenSlot(transaction, self._vault, row)
 
-    def refuse_known(self, others: "Connections") -> None:
-        """Raises `AlreadyConnected` where a company of another store is known here, too."""
+    def is_kept_with(self, others: "Connections") -> bool:
+        """Whether both are the same store, however it was named."""
+        return self._store.place == others._store.place
+
+    def refuse_unreadable(self) -> None:
+        """Raises `KeyMismatch` where this installation's key cannot decrypt a token."""
+        with self._store.reading() as transaction:
+            for token in transaction.scalars(select(connections.c.token).where(connections.c.token.is_not(None))):
+                self._vault.decrypt(token)
+
+    def taken_over(self, others: "Connections") -> set[int]:
+        """The companies of another store that were taken over from there before.
+
+        Raises `AlreadyConnected` where one is known here otherwise than there.
+        """
         with others._store.reading() as there, self._store.reading() as here:
-            _refuse_known(there, here, self._store.name)
+            return _taken_over(there, here, self._store.name)
 
     def take_over(self, others: "Connections") -> None:
-        """Copies all of another store: the connections, with their tokens as they are encrypted, and what was ever left
-        out. Raises `AlreadyConnected`."""
+        """Copies all of another store that was not taken over before: the connections, with their tokens as they are
+        encrypted, and what was ever left out. Raises `AlreadyConnected`."""
         with others._store.reading() as there, self._store.writing() as here:
-            _refuse_known(there, here, self._store.name)
+            before = _taken_over(there, here, self._store.name)
             for table in (connections, exclusions):
                 names = [column for column in table.c if column is not exclusions.c.id]  # numbered here
                 rows = there.execute(select(*names).order_by(*table.primary_key)).mappings()
                 for some in rows.partitions(1000):
-                    here.execute(insert(table), [dict(row) for row in some])
+                    new = [dict(row) for row in some if row["company_id"] not in before]
+                    if new:
+                        here.execute(insert(table), new)
+
+    def let_go(self, company_ids: Iterable[int]) -> None:
+        """Forgets the tokens of companies that another store has taken over, without an end at Pennylane: they are in
+        use there. What is left out stays known."""
+        with self._store.writing() as transaction:
+            for company_id in company_ids:
+                row = _locked_row(transaction, company_id)
+                if row and row.disconnected_at is None:
+                    _update(transaction, company_id, token=None, disconnected_at=self.clock())
 
     def lease(self, company_id: int, owner: str, purpose: str) -> AbstractContextManager[Lease]:
         """Holds the company against every other owner until the block ends; the same owner may enter again, also from
@@ -273,13 +297,29 @@ class Connections:
         return self._exclusions.history(company_id)
 
 
-def _refuse_known(there: Transaction, here: Transaction, name: str) -> None:
-    known = select(connections.c.company_id).union(select(exclusions.c.company_id))
-    both = sorted(set(there.scalars(known)) & set(here.scalars(known)))
-    if both:
-        raise AlreadyConnected(
-            f"Company {both[0]} is known in {name} already: it was moved, or connected there. Nothing was changed."
-        )
+def _taken_over(there: Transaction, here: Transaction, name: str) -> set[int]:
+    """The companies of which all that is known there is known here. The times tell a copy from the same made anew."""
+    theirs, ours = _known(there), _known(here)
+    both = theirs.keys() & ours.keys()
+    for company_id in sorted(both):
+        if not theirs[company_id] <= ours[company_id]:
+            raise AlreadyConnected(
+                f"Company {company_id} is known in {name} already, and otherwise: it was connected there, or again "
+                "where it is to be moved from. Nothing was changed. Choose another database, or disconnect it where "
+                "it is not to be synchronized any more."
+            )
+    return both
+
+
+def _known(transaction: Transaction) -> dict[int, set[tuple[object, ...]]]:
+    """By company, what never changes of its connection and its exclusions."""
+    known: dict[int, set[tuple[object, ...]]] = {}
+    connected = select(connections.c.company_id, connections.c.connected_at)
+    left_out = select(exclusions.c.company_id, exclusions.c.account_id, exclusions.c.excluded_at)
+    for query in (connected, left_out):
+        for company_id, *facts in transaction.execute(query):
+            known.setdefault(company_id, set()).add(tuple(facts))
+    return known
 
 
 def _locked_row(transaction: Transaction, company_id: int) -> Row[Any] | None:

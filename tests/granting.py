@@ -32,7 +32,11 @@ class Shared:
         """The administrator runs this, statement by statement."""
         for statement in sql.split(";"):
             if statement.strip():
-                Databases(self._url("postgres", self.server.password)).run(statement)
+                Databases(self.admin_url).run(statement)
+
+    @property
+    def admin_url(self) -> str:
+        return self._url("postgres", self.server.password)
 
     def role(self, name: str) -> str:
         """The address for a new role, which may connect and nothing else."""

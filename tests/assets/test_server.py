@@ -66,6 +66,12 @@ def test_a_port_in_use_is_told_in_one_line(program: Program, sandbox: SandboxSer
     assert said == f"Cannot listen on 127.0.0.1:{port}: Address already in use. Choose another with --port."
 
 
+def test_beside_a_deployment_no_second_daemon_is_started_and_what_to_run_is_said(program: Program) -> None:
+    said = program.with_settings(DAGSTER_HOME="/opt/pennylane-sync/deploy").fails("start")
+    assert said.startswith("DAGSTER_HOME is /opt/pennylane-sync/deploy: a deployment's Dagster")
+    assert "systemctl start pennylane-sync.target" in said
+
+
 @pytest.mark.parametrize("port", ["0", "70000", "http"])
 def test_a_port_that_is_none_is_bad_usage(program: Program, port: str) -> None:
     assert "--port" in program.fails("start", "--port", port, status=2)

