@@ -53,7 +53,7 @@ class NotListed(PipelineError):
 
 
 class WarehouseBusy(PipelineError):
-    """Another process holds the DuckDB file."""
+    """Another process has what we need: the DuckDB file, the tables while it prepares them, a company's rows."""
 
 
 class WarehouseUnusable(PipelineError):
@@ -62,3 +62,7 @@ class WarehouseUnusable(PipelineError):
 
 class WarehouseLocked(WarehouseUnusable):
     """Another program keeps what is to be written locked, in a transaction that has not ended."""
+
+
+class OtherColumns(WarehouseUnusable):
+    """Postgres does not replace a view by one whose columns are others."""

@@ -45,7 +45,15 @@ def _name_of_key(table: Table) -> str:
     return f"{table.name}_pkey"
 
 
-_TABLE_OF = {name: table for name, (table, _) in INDEXES.items()} | {_name_of_key(table): table for table in TABLES}
+def _name_before_key(table: Table) -> str:
+    """Of the unique index that becomes the primary key, which an earlier version left as it was."""
+    return "_".join((table.name, *table.key[1:], "key"))
+
+
+_TABLE_OF = {
+    **{name: table for name, (table, _) in INDEXES.items()},
+    **{name(table): table for table in TABLES for name in (_name_of_key, _name_before_key)},
+}
 
 
 def index(session: Session) -> None:
@@ -53,38 +61,45 @@ def index(session: Session) -> None:
 
     A table that somebody renamed has kept the names of its indexes, which the one made in its place needs.
     """
-    if not session.looks_up_by_index:
+    if not session.is_postgres:
         return
     known = session.rows(
         """
-        SELECT i.relname, t.relname, indisprimary
+        SELECT i.relname, t.relname, indisprimary, indexrelid
         FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
         JOIN pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname = %s
         """,
         DATASET,
     )
-    names, with_key = {(name, table) for name, table, _ in known}, {table for _, table, primary in known if primary}
-    for name, table in names:
+    for name, table, _, number in known:
         if name in _TABLE_OF and table != _TABLE_OF[name].name:
-            session.execute(f'ALTER INDEX {DATASET}."{name}" RENAME TO "{table}_{name}"')
+            session.execute(f"ALTER INDEX {DATASET}.{name} RENAME TO old_{number}_{name}")
+    names = {(name, table) for name, table, *_ in known}
+    with_key = {table for _, table, primary, _ in known if primary}
     for one in TABLES:
         if one.name not in with_key:
+            if (_name_before_key(one), one.name) not in names:
+                _make_unique(session, one)
             _make_key(session, one)
     for name, (one, statement) in INDEXES.items():
         if (name, one.name) not in names:
             session.execute(statement)
 
 
-def _make_key(session: Session, table: Table) -> None:
-    """First as an index: while that is made the table can be read.
+def _make_unique(session: Session, table: Table) -> None:
+    """While the index is made the table can be read.
 
     Where it was missing, somebody may have put a row in twice: the one read last stays.
     """
-    name, qualified = "_".join((table.name, *table.key[1:], "key")), f"{DATASET}.{table.name}"
     _drop_doubles(session, table)
-    session.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {qualified} ({', '.join(table.key)})")
-    with_index = f"ALTER TABLE {qualified} ADD CONSTRAINT {_name_of_key(table)} PRIMARY KEY USING INDEX {name}"
-    session.between_readers(lambda: session.execute(with_index))
+    columns = ", ".join(table.key)
+    session.execute(f"CREATE UNIQUE INDEX {_name_before_key(table)} ON {DATASET}.{table.name} ({columns})")
+
+
+def _make_key(session: Session, table: Table) -> None:
+    """Of the unique index, which does as well for as long as somebody reads the table."""
+    key = f"{_name_of_key(table)} PRIMARY KEY USING INDEX {_name_before_key(table)}"
+    session.unless_read(lambda: session.execute(f"ALTER TABLE {DATASET}.{table.name} ADD CONSTRAINT {key}"))
 
 
 def _drop_doubles(session: Session, table: Table) -> None:

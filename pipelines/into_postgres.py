@@ -8,6 +8,7 @@ from typing import Any
 import dlt
 from dlt.common.destination.client import LoadJob
 from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema import Schema
 from dlt.common.schema.typing import TSchemaTables
 from dlt.common.storages.file_storage import FileStorage
 from dlt.destinations.exceptions import DatabaseException
@@ -33,10 +34,12 @@ class CopyJob(PostgresCsvCopyJob):
 
 
 class _Client(MergesKeyByKey, PostgresClient):
+    lock_wait_seconds: float
+
     def update_stored_schema(self, *arguments: Any, **named: Any) -> TSchemaTables | None:
         """A new column wants its table for itself: see `Session.between_readers`. dlt does all in one transaction."""
         updated: TSchemaTables | None = None
-        for attempt in in_moments(retry_if_exception(_met_a_lock)):
+        for attempt in in_moments(retry_if_exception(_met_a_lock), self.lock_wait_seconds):
             with attempt:
                 self.sql_client.execute_sql(f"SET {WAIT_A_MOMENT}")  # dlt resets its connection after an error
                 updated = super().update_stored_schema(*arguments, **named)
@@ -55,7 +58,14 @@ def _met_a_lock(error: BaseException) -> bool:
 
 
 class CopyingPostgres(GivenWhole, dlt.destinations.postgres):
-    """dlt's Postgres with this way of copying."""
+    """dlt's Postgres with this way of copying, and of waiting."""
+
+    lock_wait_seconds: float
+
+    def client(self, schema: Schema, initial_config: Any = None) -> Any:
+        client = super().client(schema, initial_config)
+        client.lock_wait_seconds = self.lock_wait_seconds
+        return client
 
     @property
     def client_class(self) -> type[Any]:

@@ -17,27 +17,20 @@ from pipelines.warehouse import Session
 
 @dataclass(frozen=True)
 class Wanted:
-    """A schema with tables and views that a role works in; `owned` where it has to be able to alter and drop them."""
+    """A schema with tables and views that a role works in: it has to be able to alter and drop them."""
 
     schema: str
     relations: Collection[str]
-    owned: bool
 
 
 def lacking(wanted: Iterable[Wanted]) -> str:
     """The query whose rows are: role, database, statement to be run by an administrator; no rows where all is well."""
-    rows = ", ".join(
-        f"('{one.schema}', string_to_array('{','.join(sorted(one.relations))}', ','), {one.owned})" for one in wanted
-    )
+    rows = ", ".join(f"('{one.schema}', string_to_array('{','.join(sorted(one.relations))}', ','))" for one in wanted)
     return f"""
-        WITH wanted (name, relations, owned) AS (VALUES {rows}),
+        WITH wanted (name, relations) AS (VALUES {rows}),
         me AS (SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database),
         found AS (
-            SELECT n.oid, quote_ident(name) AS name, relations, owned FROM wanted JOIN pg_namespace n ON nspname = name
-        ),
-        held AS (
-            SELECT f.oid AS schema, f.name || '.' || quote_ident(c.relname) AS name, owned, c.oid, c.relowner
-            FROM found f JOIN pg_class c ON c.relnamespace = f.oid AND c.relname = ANY (relations)
+            SELECT n.oid, quote_ident(name) AS name, relations FROM wanted JOIN pg_namespace n ON nspname = name
         ),
         statements (rank, statement) AS (
             SELECT 1, 'GRANT CREATE ON DATABASE ' || database || ' TO ' || role FROM me
@@ -45,15 +38,11 @@ def lacking(wanted: Iterable[Wanted]) -> str:
             AND EXISTS (SELECT 1 FROM wanted WHERE name NOT IN (SELECT nspname FROM pg_namespace))
             UNION ALL
             SELECT 2, 'GRANT USAGE, CREATE ON SCHEMA ' || name || ' TO ' || role FROM me, found f
-            WHERE NOT has_schema_privilege(f.oid, 'USAGE') OR NOT has_schema_privilege(f.oid, 'CREATE') AND (
-                owned OR (SELECT count(*) FROM held WHERE schema = f.oid) < cardinality(relations)
-            )
+            WHERE NOT has_schema_privilege(f.oid, 'USAGE') OR NOT has_schema_privilege(f.oid, 'CREATE')
             UNION ALL
-            SELECT 3, 'ALTER TABLE ' || name || ' OWNER TO ' || role FROM me, held h
-            WHERE NOT pg_has_role(relowner, 'USAGE') AND (owned OR NOT (
-                has_table_privilege(h.oid, 'SELECT') AND has_table_privilege(h.oid, 'INSERT')
-                AND has_table_privilege(h.oid, 'UPDATE') AND has_table_privilege(h.oid, 'DELETE')
-            ))
+            SELECT 3, 'ALTER TABLE ' || name || '.' || quote_ident(relname) || ' OWNER TO ' || role
+            FROM me, found f JOIN pg_class ON relnamespace = f.oid AND relname = ANY (relations)
+            WHERE NOT pg_has_role(relowner, 'USAGE')
         )
         SELECT role, database, statement FROM me, statements ORDER BY rank, statement
     """
@@ -71,10 +60,9 @@ def told(found: Sequence[Sequence[str]]) -> str:
 
 def refuse_lacking(session: Session, staging: str) -> None:
     """Raises WarehouseUnusable, with the SQL to be run, where the role may not do all that a sync does."""
-    if not session.has_roles:
+    if not session.is_postgres:
         return
     names = {*(table.name for table in TABLES), *BOOKKEEPING}
     ours = {*names, VERSION_TABLE, *(view.name for view in VIEWS)}
-    wanted = [Wanted(DATASET, ours, owned=True), Wanted(staging, names, owned=True)]
-    if rows := session.rows(lacking(wanted)):
+    if rows := session.rows(lacking([Wanted(DATASET, ours), Wanted(staging, names)])):
         raise WarehouseUnusable(f"Postgres: {told(rows)}.")

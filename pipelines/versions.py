@@ -19,7 +19,8 @@ Migration = Callable[[Session], None]
 """Changes the tables of one version into those of the next, in SQL that both databases understand.
 
 Some of the tables may be missing: they are made as they are declared now. The views are away meanwhile. Where rows have
-to be read from Pennylane again, `damage.read_again` says so to each company's next sync.
+to be read from Pennylane again, `damage.read_again` says so to each company's next sync. It is called again where
+somebody read what it was to change, and all that it had done is undone.
 """
 
 MIGRATIONS: tuple[Migration, ...] = ()
@@ -70,17 +71,20 @@ def upgrade(session: Session) -> bool:
         return False
     found = refuse_newer(session)
     since = version() if found is None else found
-    with session.transaction():
+
+    def bring() -> None:
         if since < version():
             _migrate(session, since)
         _note(session)
+
+    session.between_readers(bring)
     return since < version()
 
 
 def _migrate(session: Session, since: int) -> None:
     for view in reversed(VIEWS):
         session.execute(f"DROP VIEW IF EXISTS {DATASET}.{view.name}")
-    for schema in session.schemas(STAGING):
+    for schema in filter(STAGING.fullmatch, session.schemas()):
         session.empty(schema)
     for migration in MIGRATIONS[since - 1 :]:
         migration(session)
@@ -94,7 +98,7 @@ def _noted(session: Session) -> int | None:
 
 
 def _note(session: Session) -> None:
-    if DATASET not in session.schemas(DATASET):
+    if DATASET not in session.schemas():
         session.execute(f"CREATE SCHEMA {DATASET}")
     session.execute(f"CREATE TABLE IF NOT EXISTS {_VERSION} (version BIGINT NOT NULL)")
     session.execute(f"DELETE FROM {_VERSION}")

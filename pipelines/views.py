@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from pipelines.errors import WarehouseLocked, WarehouseUnusable
+from pipelines.errors import OtherColumns
 from pipelines.tables import DATASET, LISTED, TABLES, Table
 from pipelines.unpaid import UNPAID
 from pipelines.warehouse import Session
@@ -198,14 +198,17 @@ def _comment(table: Table, known: str | None) -> str:
 
 
 def _create_views(session: Session) -> None:
-    """Replaced where that can be done, so that what others have made of them or granted on them stays."""
+    """Replaced where that can be done, so that what others have made of them or granted on them stays.
+
+    Rows do not wait for that: while somebody reads on, those that are there will do.
+    """
     session.enter_schema()
+    all_there = session.relations(DATASET).keys() >= {view.name for view in VIEWS}
+    in_turn = session.unless_read if all_there else session.between_readers
     try:
-        session.between_readers(lambda: _replace_views(session))
-    except WarehouseLocked:
-        raise
-    except WarehouseUnusable:  # Postgres replaces no view whose columns are others
-        session.between_readers(lambda: _remake_views(session))
+        in_turn(lambda: _replace_views(session))
+    except OtherColumns:
+        in_turn(lambda: _remake_views(session))
 
 
 def _remake_views(session: Session) -> None:

@@ -1,6 +1,7 @@
 """The database that the tables live in: a DuckDB file or a Postgres server, opened for moments only."""
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -14,20 +15,26 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import duckdb
 import psycopg2
-from psycopg2.errors import LockNotAvailable
+from psycopg2.errors import DependentObjectsStillExist, FeatureNotSupported, InvalidTableDefinition, LockNotAvailable
 from psycopg2.extensions import parse_dsn
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter, wait_random
 from tenacity.retry import retry_base
 
-from pipelines.errors import WarehouseBusy, WarehouseLocked, WarehouseUnusable
+from pipelines.errors import OtherColumns, WarehouseBusy, WarehouseLocked, WarehouseUnusable
 from pipelines.tables import DATASET
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
     from dlt.common.destination import TDestinationReferenceArg
     from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
+log = logging.getLogger(__name__)
+
 LOCK_WAIT_SECONDS = 60.0
 """For a file that another program has open, or for what it has locked in a server."""
+TABLES_WAIT_SECONDS = 600.0
+"""For another sync that prepares the tables: a migration, or an index of millions of rows, takes minutes."""
+BRIEF_WAIT_SECONDS = 2.0
+"""For readers, with what the next sync may do as well: each company's next one waits again."""
 WAIT_A_MOMENT = "lock_timeout = '300ms'"
 """For what readers hold, in Postgres: longer than nearly all queries, and short enough for others to wait as long."""
 MEMORY_LIMIT = "256MB"
@@ -52,11 +59,6 @@ class _Dialect:
     enter_schema: str
     comments: str
     relations: str
-    looks_up_by_index: bool
-    has_roles: bool
-    lock: str | None
-    unlock: str | None
-    wait_a_moment: str | None
 
 
 _CATALOG = "warehouse"
@@ -99,23 +101,14 @@ _DUCKDB = _Dialect(
     f"SET search_path = '{_CATALOG}.{DATASET}'",
     _DUCKDB_COMMENTS,
     _DUCKDB_RELATIONS,
-    looks_up_by_index=False,
-    has_roles=False,
-    lock=None,
-    unlock=None,
-    wait_a_moment=None,
 )
 _POSTGRES = _Dialect(
     "%s",
     f"SET search_path = {DATASET}",
     _POSTGRES_COMMENTS,
     _POSTGRES_RELATIONS,
-    looks_up_by_index=True,
-    has_roles=True,
-    lock="SELECT pg_advisory_lock(hashtext(%s), hashtext(%s))",
-    unlock="SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))",
-    wait_a_moment=WAIT_A_MOMENT,
 )
+_KINDS = {LockNotAvailable: WarehouseLocked, InvalidTableDefinition: OtherColumns}
 
 
 @dataclass(frozen=True)
@@ -134,15 +127,21 @@ class _Cursor(Protocol):
 class Session:
     """An open connection: SQL with `%s` for parameters, the same for both databases."""
 
-    def __init__(self, cursor: _Cursor, dialect: "_Dialect") -> None:
+    def __init__(self, cursor: _Cursor, dialect: "_Dialect", lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
         self._cursor = cursor
         self._dialect = dialect
+        self._lock_wait_seconds = lock_wait_seconds
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether there are roles, locks of our own, and indexes that help; else it is DuckDB, which has none."""
+        return self._dialect is _POSTGRES
 
     def execute(self, sql: str, *parameters: Any) -> None:
         try:
             self._cursor.execute(sql.replace("%s", self._dialect.placeholder), list(parameters))
         except (duckdb.Error, psycopg2.Error) as error:
-            kind = WarehouseLocked if isinstance(error, LockNotAvailable) else WarehouseUnusable
+            kind = _KINDS.get(type(error), WarehouseUnusable)
             raise kind(
                 f"The warehouse refused: {what_went_wrong(error)}. Nothing is lost; the next sync goes on from here."
             ) from None
@@ -177,52 +176,54 @@ class Session:
             found.setdefault(name, Relation(is_view, set())).columns.add(column)
         return found
 
-    def schemas(self, like: str) -> list[str]:
-        """The names of schemas, by a pattern of LIKE."""
-        names = self.rows(
-            "SELECT DISTINCT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s", like
-        )
-        return [name for (name,) in names]
+    def schemas(self) -> set[str]:
+        """The names of all schemas."""
+        return {name for (name,) in self.rows("SELECT schema_name FROM information_schema.schemata")}
 
     def empty(self, schema: str) -> None:
         """Drop all tables and views of a schema, but not itself: where an administrator made it, we could not again."""
         for name, relation in self.relations(schema).items():
-            self.execute(f'DROP {"VIEW" if relation.is_view else "TABLE"} IF EXISTS {schema}."{name}" CASCADE')
+            kind, quoted = "VIEW" if relation.is_view else "TABLE", name.replace('"', '""')
+            self.execute(f'DROP {kind} IF EXISTS "{schema}"."{quoted}" CASCADE')
 
     def comments(self, schema: str) -> dict[tuple[str, str | None], str]:
         """The comments on a schema's tables and views (column None) and on their columns."""
         return {(table, column): comment for table, column, comment in self.rows(self._dialect.comments, schema)}
 
-    @property
-    def looks_up_by_index(self) -> bool:
-        """Whether indexes help; DuckDB's would rather be in the way."""
-        return self._dialect.looks_up_by_index
-
-    @property
-    def has_roles(self) -> bool:
-        """Whether the database knows who may do what; with a file it is the system that does."""
-        return self._dialect.has_roles
-
     def one_at_a_time(self) -> AbstractContextManager[None]:
-        """Alone among the processes that make tables and indexes: `IF NOT EXISTS` is no protection in Postgres."""
-        return self._alone("tables")
+        """Alone among the processes that make tables and indexes: `IF NOT EXISTS` is no protection in Postgres.
+
+        Raises WarehouseBusy where another one still does so after ten minutes.
+        """
+        return self._alone("tables", TABLES_WAIT_SECONDS, "Another sync prepares the tables, for all companies")
 
     def only_writer(self, company_id: int) -> AbstractContextManager[None]:
-        """Alone among the processes that write a company's rows, for as long as this session lives."""
-        return self._alone(f"company {company_id}")
+        """Alone among the processes that write a company's rows, for as long as this session lives.
+
+        Raises WarehouseBusy where another one still does so after a time.
+        """
+        among = f"company {company_id}"
+        return self._alone(among, self._lock_wait_seconds, f"Another process writes the rows of {among}")
 
     @contextmanager
-    def _alone(self, among: str) -> Iterator[None]:
+    def _alone(self, among: str, seconds: float, otherwise: str) -> Iterator[None]:
         """DuckDB has one process at a time anyway."""
-        if self._dialect.lock is None or self._dialect.unlock is None:
+        if not self.is_postgres:
             yield
             return
-        self.execute(self._dialect.lock, _LOCKS, among)
+        try:
+            with self.transaction():  # which the lock outlives
+                self.execute(f"SET LOCAL lock_timeout = '{seconds * 1000:.0f}ms'")
+                self.execute("SELECT pg_advisory_lock(hashtext(%s), hashtext(%s))", _LOCKS, among)
+        except WarehouseLocked:
+            raise WarehouseBusy(
+                f"{otherwise}; waited {seconds:.0f} s. Nothing is lost; the next sync goes on from here."
+            ) from None
         try:
             yield
         finally:
             with contextlib.suppress(WarehouseUnusable):  # a connection that is lost holds no lock
-                self.execute(self._dialect.unlock, _LOCKS, among)
+                self.execute("SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))", _LOCKS, among)
 
     def enter_schema(self) -> None:
         """From here on, names without a schema are those of `receivables`."""
@@ -232,12 +233,22 @@ class Session:
         """Change, in one transaction, the definition of what others may be reading. `change` may be called repeatedly.
 
         In Postgres whoever waits for the end of a long report keeps all that begin after it waiting, too: so we wait
-        for moments only, again and again.
+        for moments only, again and again. Raises WarehouseLocked where that was for nothing.
         """
-        for attempt in in_moments(retry_if_exception_type(WarehouseLocked)):
+        self._in_moments(change, self._lock_wait_seconds)
+
+    def unless_read(self, change: Callable[[], None]) -> None:
+        """The same for what can be left to the next sync, where somebody reads on."""
+        try:
+            self._in_moments(change, BRIEF_WAIT_SECONDS)
+        except WarehouseLocked:
+            log.info("Somebody reads what is to be changed, in a transaction that has not ended: left to the next sync")
+
+    def _in_moments(self, change: Callable[[], None], seconds: float) -> None:
+        for attempt in in_moments(retry_if_exception_type(WarehouseLocked), seconds):
             with attempt, self.transaction():
-                if self._dialect.wait_a_moment:
-                    self.execute(f"SET LOCAL {self._dialect.wait_a_moment}")
+                if self.is_postgres:
+                    self.execute(f"SET LOCAL {WAIT_A_MOMENT}")
                 change()
 
     @contextmanager
@@ -268,8 +279,8 @@ class Warehouse(ABC):
         """An open connection. Raises WarehouseBusy or WarehouseUnusable."""
 
 
-STAGING = f"{DATASET}_staging_%"
-"""Matches the names of all companies' staging schemas."""
+STAGING = re.compile(rf"{DATASET}_staging_\d+")
+"""The names of all companies' staging schemas."""
 
 
 def staging_layout(company_id: int) -> str:
@@ -403,7 +414,10 @@ class PostgresWarehouse(Warehouse):
     def destination(self, company_id: int) -> "TDestinationReferenceArg":
         from pipelines.into_postgres import CopyingPostgres  # noqa: PLC0415
 
-        return CopyingPostgres(self._credentials(), staging_dataset_name_layout=staging_layout(company_id))
+        layout = staging_layout(company_id)
+        destination = CopyingPostgres(self._credentials(), staging_dataset_name_layout=layout)
+        destination.lock_wait_seconds = self._lock_wait_seconds
+        return destination
 
     def _credentials(self) -> "PostgresCredentials":
         """What dlt wants to know, taken from a connection that was made: addresses may leave out the password and more.
@@ -428,7 +442,7 @@ class PostgresWarehouse(Warehouse):
     @contextmanager
     def session(self) -> Iterator[Session]:
         with self._connected() as connection, connection.cursor() as cursor:
-            session = Session(cursor, _POSTGRES)
+            session = Session(cursor, _POSTGRES, self._lock_wait_seconds)
             session.execute("SET TIME ZONE 'UTC'")
             session.execute(f"SET lock_timeout = '{self._lock_wait_seconds:.0f}s'")
             yield session
@@ -463,11 +477,9 @@ def id_list(ids: Iterable[int]) -> str:
     return f"SELECT CAST(unnest(string_to_array('{text}', ',')) AS BIGINT)" if text else "NULL"
 
 
-def in_moments(locked: retry_base) -> Retrying:
-    """Attempts at what ends by an error where it meets a lock, for as long as one is waited for."""
-    return Retrying(
-        retry=locked, stop=stop_after_delay(LOCK_WAIT_SECONDS), wait=wait_random(min=0.2, max=1), reraise=True
-    )
+def in_moments(locked: retry_base, seconds: float) -> Retrying:
+    """Attempts at what ends by an error where it meets a lock, for so long."""
+    return Retrying(retry=locked, stop=stop_after_delay(seconds), wait=wait_random(min=0.2, max=1), reraise=True)
 
 
 class _FileLocked(Exception):
@@ -490,5 +502,15 @@ def what_went_wrong(error: BaseException) -> str:
         return f"a value does not fit the type that a column has now ({type(error).__name__})"
     if isinstance(error, LockNotAvailable):
         return "another program keeps what is to be written locked, in a transaction that has not ended"
+    if isinstance(error, psycopg2.Error) and (theirs := _in_the_way(error)):
+        return f"something of somebody's own is in the way ({theirs}). Drop that, sync, and make it again"
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _in_the_way(error: psycopg2.Error) -> str:
+    """What depends on something that is to be dropped or changed, as Postgres tells: names, no values."""
+    told = error.diag.message_detail or ""
+    if isinstance(error, DependentObjectsStillExist) or (isinstance(error, FeatureNotSupported) and "_RETURN" in told):
+        return ", ".join(told.splitlines())  # a view's one rule is called _RETURN
+    return ""

@@ -199,7 +199,7 @@ class Store:
             return
         tables = {table.name for table in metadata.tables.values()}
         with self._engine.connect() as connection, connection.begin():
-            rows = connection.exec_driver_sql(lacking([Wanted(SCHEMA, tables, owned=False)])).all()
+            rows = connection.exec_driver_sql(lacking([Wanted(SCHEMA, tables)])).all()
         if rows:
             raise StoreUnavailable(f"The connections store {self.name} cannot be used: {told(rows)}.")
 

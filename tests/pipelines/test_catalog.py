@@ -15,6 +15,8 @@ LINKS = [
     ("credit_notes", "credited_invoice_id"), ("payments", "invoice_id"), ("excluded_accounts", "account_id"),
 ]  # fmt: skip
 """By which a row of one table is looked up from another."""
+LONG = f"accounts_{'x' * 54}"
+"""As long as Postgres lets a name be."""
 
 
 @pytest.fixture
@@ -60,10 +62,14 @@ def test_each_table_has_its_primary_key_and_each_link_its_index(company: Company
         )
 
 
-def test_a_database_of_before_there_were_primary_keys_gets_them_from_its_indexes(company: Company) -> None:
+def with_keys_of_an_earlier_version(company: Company) -> None:
     with company.warehouse.session() as session:
         session.execute("ALTER TABLE receivables.accounts DROP CONSTRAINT accounts_pkey")
         session.execute("CREATE UNIQUE INDEX accounts_account_id_key ON receivables.accounts (company_id, account_id)")
+
+
+def test_a_database_of_before_there_were_primary_keys_gets_them_from_its_indexes(company: Company) -> None:
+    with_keys_of_an_earlier_version(company)
     company.sync()
     assert keys(company) == {table.name: table.key for table in TABLES}
     of_accounts = [columns for name, columns in indexed(company) if name == "accounts"]
@@ -87,4 +93,19 @@ def test_a_table_that_somebody_renamed_leaves_its_successor_the_names_of_keys_an
     assert keys(company).items() >= {table.name: table.key for table in TABLES}.items()
     assert len(indexed(company)) == before + 4  # a key of each, and the two links of credit notes
     company.sync()
+    assert company.differences() == []
+
+
+def test_a_table_may_be_renamed_again_and_again_to_names_of_any_length_and_with_the_keys_of_an_earlier_version(
+    company: Company,
+) -> None:
+    for new_name, next_name in (("accounts_old", "older"), (LONG, "still_there"), ("accounts_old", "older still")):
+        with_keys_of_an_earlier_version(company)
+        with company.warehouse.session() as session:
+            session.execute(f"ALTER TABLE receivables.accounts RENAME TO {new_name}")
+        company.lists_only()
+        assert keys(company)["accounts"] == ("company_id", "account_id")
+        with company.warehouse.session() as session:
+            session.execute(f'ALTER TABLE receivables.{new_name} RENAME TO "{next_name}"')
+    company.sync(rotation=1000)
     assert company.differences() == []

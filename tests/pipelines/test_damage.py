@@ -25,7 +25,7 @@ def by_hand(company: Company, *statements: str) -> None:
     """What a person with a SQL tool does; Postgres wants to hear that views may go with what they show."""
     with company.warehouse.session() as session:
         for statement in statements:
-            session.execute(f"{statement} CASCADE" if session.looks_up_by_index and "DROP" in statement else statement)
+            session.execute(f"{statement} CASCADE" if session.is_postgres and "DROP" in statement else statement)
 
 
 def assert_views_can_be_read(company: Company) -> None:

@@ -14,9 +14,10 @@ import duckdb
 import psycopg2
 import pytest
 
+from pipelines.errors import WarehouseUnusable
 from pipelines.tables import COMPANIES, EXCLUDED_ACCOUNTS, TABLES
 from pipelines.views import VIEWS
-from pipelines.warehouse import warehouse_at
+from pipelines.warehouse import PostgresWarehouse, warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from tests.documents import documented
 from tests.pipelines.company import Company
@@ -157,6 +158,45 @@ def test_who_reads_during_syncs_finds_all_tables_whole_and_waits_for_none(compan
     with company.warehouse.session() as session:
         assert "older" not in session.comments("receivables")["aged_balance", None]
         assert session.value("SELECT count(*) FROM public.mine") > 0
+
+
+def test_who_left_a_transaction_open_keeps_no_rows_out_and_gets_new_views_and_keys_afterwards(
+    company: Company, postgres_url: str
+) -> None:
+    change(company)
+    older_view(company)
+    by_hand(
+        company,
+        "ALTER TABLE receivables.credit_notes DROP CONSTRAINT credit_notes_pkey",
+        "CREATE UNIQUE INDEX credit_notes_credit_note_id_key ON receivables.credit_notes (company_id, credit_note_id)",
+    )
+    with closing(psycopg2.connect(postgres_url)) as connection:
+        connection.cursor().execute("SELECT * FROM receivables.aged_balance, receivables.credit_notes LIMIT 1")
+        before = time.monotonic()
+        company.sync(rotation=1000)
+        assert time.monotonic() - before < 30
+        assert company.differences() == []
+    with company.warehouse.session() as session:
+        assert "older" in session.comments("receivables")["aged_balance", None]
+    company.sync()
+    with company.warehouse.session() as session:
+        assert "older" not in session.comments("receivables")["aged_balance", None]
+        assert session.value("SELECT count(*) FROM pg_constraint WHERE conname = 'credit_notes_pkey'") == 1
+
+
+def test_where_something_is_missing_that_somebody_s_open_transaction_keeps_from_being_made_it_is_told_in_time(
+    company: Company, postgres_url: str
+) -> None:
+    impatient = Company(company.server, PostgresWarehouse(postgres_url, lock_wait_seconds=1), company.work_dir)
+    missing_column(company)
+    with closing(psycopg2.connect(postgres_url)) as connection:
+        connection.cursor().execute("SELECT * FROM receivables.credit_notes LIMIT 1")
+        before = time.monotonic()
+        with pytest.raises(WarehouseUnusable, match="another program keeps what is to be written locked"):
+            impatient.lists_only()
+        assert time.monotonic() - before < 30
+    impatient.lists_only()
+    assert "label" in next(iter(company.held()["credit_notes"].values()))
 
 
 _READ_ON = """

@@ -10,11 +10,12 @@ from pipelines.errors import WarehouseUnusable
 from pipelines.tables import TABLES
 from pipelines.views import VIEWS
 from pipelines.warehouse import warehouse_at
+from resources.exclusions import Exclusions
 from resources.store import Store, StoreUnavailable, schema_version
 from sandbox.changes import invoices
 from tests.documents import documented
 from tests.granting import Shared, to_be_run
-from tests.pipelines.company import Company
+from tests.pipelines.company import NOW, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.postgres import PostgresServer
 
@@ -24,6 +25,8 @@ READ = [one.name for one in (*TABLES, *VIEWS)]
 def use_store(url: str) -> None:
     with Store(url).reading() as transaction:
         assert transaction.scalar(schema_version.select())
+    left_out = Exclusions(Store(url), lambda: NOW)
+    assert left_out.exclude(1, [2], "me") == left_out.include(1, [2], "me") == [2]
 
 
 def test_schemas_that_an_administrator_made_do_in_place_of_the_right_to_make_them(
@@ -101,6 +104,8 @@ def test_a_store_of_a_former_role_is_taken_over_with_the_sql_that_the_error_show
     first, second = shared.role("first"), shared.role("second")
     shared.admin('GRANT CREATE ON DATABASE "handed over" TO first, second')
     use_store(first)
+    shared.admin("GRANT USAGE ON SCHEMA pennylane_sync TO second")
+    shared.admin("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pennylane_sync TO second")
     with pytest.raises(StoreUnavailable) as refused:
         use_store(second)
     shared.admin(to_be_run(str(refused.value)))

@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from unittest import mock
 
+import psycopg2
 import pytest
 
 from pipelines import versions
@@ -72,10 +74,14 @@ def test_tables_of_the_first_version_go_on_where_they_were(company: Company) -> 
 @pytest.fixture
 def older(company: Company) -> Company:
     """Its tables are of an invented version 1, of which today's are version 3."""
+    as_version_1(company)
+    return company
+
+
+def as_version_1(company: Company) -> None:
     with company.warehouse.session() as session:
         session.execute("ALTER TABLE receivables.accounts RENAME COLUMN name TO customer_name")
         session.execute("ALTER TABLE receivables.credit_notes ALTER COLUMN amount TYPE VARCHAR")
-    return company
 
 
 def _rename(session: Session) -> None:
@@ -122,6 +128,68 @@ def test_older_tables_are_migrated_by_the_next_sync_which_reads_again_what_it_ha
         assert others_differ(older) == []
         assert_migrated(older, left_out)
         assert older.lists_only().mode == "incremental"
+
+
+def test_who_reads_while_tables_are_migrated_waits_for_nobody_else_s_long_report(
+    make_company: MakeCompany, postgres_url: str
+) -> None:
+    company = make_company(2, 5, warehouse_at(postgres_url))
+    make_tables(company.warehouse, company.id, 3, NOW)
+    as_version_1(company)
+    complaints, ended = [], threading.Event()
+
+    def read_on() -> None:
+        with closing(psycopg2.connect(postgres_url, options="-c lock_timeout=1500ms")) as connection:
+            connection.autocommit = True
+            while not ended.wait(0.05):
+                try:
+                    connection.cursor().execute("SELECT count(*) FROM receivables.accounts")
+                except psycopg2.Error as error:
+                    complaints.append(str(error))
+
+    reader = threading.Thread(target=read_on)
+    with closing(psycopg2.connect(postgres_url)) as report, of_version_3():
+        report.cursor().execute("SELECT * FROM receivables.accounts")
+        ending = threading.Timer(4, report.rollback)
+        for thread in (reader, ending):
+            thread.start()
+        with Landing.opened(company.warehouse, company.id, company.work_dir):
+            ended.set()
+        for thread in (reader, ending):
+            thread.join()
+    assert version_there(company) == 3
+    assert complaints == []
+
+
+def test_a_view_of_somebody_s_own_in_the_way_of_a_migration_is_told_with_what_to_do(
+    make_company: MakeCompany, postgres_url: str
+) -> None:
+    company = make_company(2, 5, warehouse_at(postgres_url))
+    make_tables(company.warehouse, company.id, 3, NOW)
+    as_version_1(company)
+    with company.warehouse.session() as session:
+        session.execute("CREATE VIEW public.mine AS SELECT amount FROM receivables.credit_notes")
+    before = everything_stored(company.warehouse)
+    with of_version_3():
+        with pytest.raises(WarehouseUnusable, match=r"view mine depends on .*\)\. Drop that, sync, and make it again"):
+            company.sync()
+        assert everything_stored(company.warehouse) == before
+        with company.warehouse.session() as session:
+            session.execute("DROP VIEW public.mine")
+        company.lists_only()
+        assert version_there(company) == 3
+
+
+def test_schemas_of_somebody_s_own_are_left_alone_whatever_their_names_begin_with(older: Company) -> None:
+    with older.warehouse.session() as session:
+        for schema in ("receivables_staging_archive", "receivables_staging_2025_kept", "receivablesXstagingX9"):
+            session.execute(f'CREATE SCHEMA "{schema}"')
+            session.execute(f'CREATE TABLE "{schema}".kept AS SELECT 1 AS one')
+    with of_version_3(), Landing.opened(older.warehouse, older.id, older.work_dir):
+        pass
+    with older.warehouse.session() as session:
+        for schema in ("receivables_staging_archive", "receivables_staging_2025_kept", "receivablesXstagingX9"):
+            assert session.has_table("kept", schema), schema
 
 
 def test_what_only_reads_says_that_older_tables_need_a_sync(company: Company) -> None:

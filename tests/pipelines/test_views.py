@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from pipelines.errors import WarehouseUnusable
 from pipelines.lateness import late_by_now
 from pipelines.tables import LISTED, TABLES, Type
 from pipelines.views import VIEWS, summary
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, warehouse_at
 from sandbox.changes import invoices
 from tests.conftest import DATABASES
 from tests.pipelines.company import DAY, Company
@@ -150,6 +151,25 @@ def test_views_of_an_older_version_with_other_columns_are_made_anew(
     with company.warehouse.session() as session:
         for view in VIEWS:
             assert session.value(f"SELECT count(company_id) FROM receivables.{view.name}") > 0
+
+
+def test_a_view_of_somebody_s_own_in_the_way_of_other_columns_is_told_with_what_to_do(
+    make_company: MakeCompany, postgres_url: str
+) -> None:
+    company = make_company(2, 10, warehouse_at(postgres_url))
+    company.lists_only()
+    with company.warehouse.session() as session:
+        session.execute("DROP VIEW receivables.aged_balance")
+        session.execute("CREATE VIEW receivables.aged_balance AS SELECT 'older' AS version")
+        session.execute("CREATE VIEW public.mine AS SELECT * FROM receivables.aged_balance")
+    with pytest.raises(WarehouseUnusable, match=r"view public\.mine .* aged_balance\)\. Drop that, sync, and make it"):
+        company.lists_only()
+    with company.warehouse.session() as session:
+        assert session.rows("SELECT * FROM public.mine") == [("older",)]
+        session.execute("DROP VIEW public.mine")
+    company.lists_only()
+    with company.warehouse.session() as session:
+        assert session.value("SELECT count(company_id) FROM receivables.aged_balance") > 0
 
 
 @pytest.mark.parametrize("database", DATABASES)

@@ -1,12 +1,15 @@
 """How databases are opened, and what they say reaches people as one line."""
 
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import psycopg2
 import pytest
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
@@ -171,7 +174,7 @@ def test_who_was_stopped_while_writing_to_postgres_is_waited_for_so_that_nothing
         def another() -> None:
             """Takes over while we stand still, between our last look at the lease and our writing."""
             with (
-                pytest.raises(WarehouseUnusable, match="another program keeps what is to be written locked"),
+                pytest.raises(WarehouseBusy, match=r"^Another process writes the rows of company 7; waited 1 s\."),
                 Landing.opened(impatient, 7, tmp_path / "theirs"),
             ):
                 pass
@@ -190,6 +193,37 @@ def test_who_was_stopped_while_writing_to_postgres_is_waited_for_so_that_nothing
         theirs.land(_account(7, "newer"), {"n": 3})
     with warehouse.session() as session:
         assert session.value("SELECT name FROM receivables.accounts") == "newer"
+
+
+def test_another_sync_that_prepares_the_tables_is_waited_for_longer_than_a_lock_of_somebody_else(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = PostgresWarehouse(postgres_url, lock_wait_seconds=1)
+    with ExitStack() as other:
+        session = other.enter_context(impatient.session())
+        other.enter_context(session.one_at_a_time())
+        with monkeypatch.context() as soon:
+            soon.setattr("pipelines.warehouse.TABLES_WAIT_SECONDS", 0.5)
+            with (
+                pytest.raises(WarehouseBusy, match=r"^Company 7: Another sync prepares the tables.*; waited"),
+                Landing.opened(impatient, 7, tmp_path),
+            ):
+                pass
+        ends = threading.Timer(2, other.pop_all().close)
+        ends.start()
+        with Landing.opened(impatient, 7, tmp_path) as ours:
+            ours.land(_account(7, "first"), {"n": 1})
+        ends.join()
+
+
+def test_a_pooler_that_ignores_the_options_of_a_connection_as_documented_will_do(
+    make_company: MakeCompany, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = psycopg2.connect
+    monkeypatch.setattr("psycopg2.connect", lambda **given: connect(**{**given, "options": ""}))
+    company = make_company(2, 5, warehouse_at(postgres_url))
+    company.sync()
+    assert company.differences() == []
 
 
 def test_a_table_that_somebody_keeps_locked_in_postgres_is_told_after_a_time(

@@ -133,6 +133,7 @@ def test_a_malformed_value_is_named_by_its_variable_and_not_repeated(
         "postgresql://me:pass@[::1]:5433/books",
         "postgresql://me:pass@Main.Example/books",
         "postgresql://me:pass@one.example,two.example/books?target_session_attrs=read-write",
+        "postgresql://me:pass@/books?host=one.example,two.example&port=5432,5433",
     ],
 )
 def test_the_usual_ways_of_writing_a_postgres_address_are_accepted(

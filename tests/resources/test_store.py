@@ -9,7 +9,7 @@ from resources.connections import Connections
 from resources.migrations import version
 from resources.store import Store, StoreUnavailable, schema_version
 from resources.vault import Vault
-from tests.postgres import PostgresServer
+from tests.postgres import Databases, PostgresServer
 from tests.resources.workers import save_company
 
 
@@ -54,10 +54,12 @@ def test_a_postgres_without_a_password_is_reached_through_its_socket(postgres_se
 def test_a_user_who_may_use_the_schema_need_not_be_allowed_to_make_one(postgres_server: PostgresServer) -> None:
     postgres_server.run("CREATE DATABASE shared")
     url = postgres_server.url_without_password("shared")
-    with Store(url).writing() as transaction:
-        transaction.exec_driver_sql("CREATE ROLE modest LOGIN")
-        transaction.exec_driver_sql("GRANT USAGE ON SCHEMA pennylane_sync TO modest")
-        transaction.exec_driver_sql("GRANT ALL ON ALL TABLES IN SCHEMA pennylane_sync TO modest")
+    for statement in (
+        "CREATE ROLE modest LOGIN",
+        "CREATE SCHEMA pennylane_sync",
+        "GRANT ALL ON SCHEMA pennylane_sync TO modest",
+    ):
+        Databases(url).run(statement)
     with Store(url.replace("postgres@", "modest@")).reading() as transaction:
         assert transaction.scalar(schema_version.select()) == version()
 
