@@ -6,6 +6,7 @@ from assets.jobs import JOBS
 from assets.receivables import connection, details, lists, views
 from assets.run_lease import run_lease
 from assets.schedules import daily_deletion, daily_verification, hourly
+from assets.sensors import changes
 from assets.verification import verification
 from resources.installation import Installation
 
@@ -17,6 +18,7 @@ def definitions(installation: Installation) -> dg.Definitions:
         asset_checks=[verification],
         jobs=list(JOBS),
         schedules=[hourly, daily_verification, daily_deletion],
+        sensors=[changes],
         resources={"installation": installation, "run_lease": run_lease},
         executor=dg.in_process_executor,
     )

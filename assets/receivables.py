@@ -43,6 +43,12 @@ class SyncConfig(dg.Config):
     full: bool = False
 
 
+class DetailsConfig(dg.Config):
+    """What to read. With `changes_only` history, and reading again, are left to other runs."""
+
+    changes_only: bool = False
+
+
 @contextmanager
 def _company(context: dg.AssetExecutionContext, installation: Installation, lease: RunLease) -> Iterator[Company]:
     """The run's company, worked on by this run alone; errors made for people end the run without a traceback."""
@@ -126,6 +132,7 @@ def details(
     context: dg.AssetExecutionContext,
     installation: dg.ResourceParam[Installation],
     run_lease: dg.ResourceParam[RunLease],
+    config: DetailsConfig,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Reads contacts and payments, one call per account or invoice: what changed, then the rest in rotation."""
     watch = RunLog(context.log, installation.watch)
@@ -137,7 +144,8 @@ def details(
             installation.connections.record_ready(company.id)
             context.log.info("Ready: all that is needed for follow-up is in.")
 
-        report = sync.run(_share(installation, company), ready)
+        share = Share(0, 0.0) if config.changes_only else _share(installation, company)
+        report = sync.run(share, ready)
         _warn(context, report.unreadable)
         installation.connections.record_success(company.id, installation.clock(), ready=report.pending.ready)
         pending = {

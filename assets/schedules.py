@@ -7,17 +7,9 @@ import dagster as dg
 from assets.abandoned import end_abandoned
 from assets.jobs import hourly_sync, verify
 from assets.old_runs import delete_old_runs
-from assets.partitions import connections
-from resources.connections import Connection
+from assets.partitions import register
+from assets.skipping import reasons_to_skip, told
 from resources.installation import Installation
-
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.schedule(
@@ -68,45 +60,19 @@ def _a_run_each(
     if not known:
         yield dg.SkipReason("No company is connected yet: pennylane-sync connect")
         return
-    # They are registered when they are connected, but on that machine; the connections may be shared.
-    context.instance.add_dynamic_partitions(
-        str(connections.name), [str(connection.company_id) for connection in known if not connection.disconnected_at]
-    )
+    register(context.instance, known)
     at_work = {connection.company_id for connection in known if connection.lease}
     for run_id in end_abandoned(context.instance, at_work, installation.clock()):
         context.log.warning(f"Run {run_id} was marked as failed: its process ended without a word.")
-    unfinished = _unfinished_runs(context.instance)
-    skipped: list[str] = []
+    reasons = reasons_to_skip(context.instance, known)
     for connection in known:
-        reason = _reason_to_skip(connection, unfinished)
-        if reason:
-            skipped.append(f"{connection.company_id}: {reason}")
-        else:
+        if connection.company_id not in reasons:
             yield dg.RunRequest(
                 run_key=f"{connection.company_id} {context.scheduled_execution_time:%Y-%m-%dT%H:%MZ}",
                 partition_key=str(connection.company_id),
             )
-    if len(skipped) == len(known):
-        yield dg.SkipReason("; ".join(skipped))
+    skipped = told(reasons)
+    if len(reasons) == len(known):
+        yield dg.SkipReason(skipped)
     elif skipped:
-        context.log.info(f"Skipped: {'; '.join(skipped)}")
-
-
-def _unfinished_runs(instance: dg.DagsterInstance) -> dict[str, str]:
-    """By partition, the job of a run that is queued or goes on."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-    return {run.tags.get("dagster/partition", ""): run.job_name for run in runs}
-
-
-def _reason_to_skip(connection: Connection, unfinished: dict[str, str]) -> str | None:
-    match connection.state:
-        case "disconnected":
-            return "disconnected"
-        case "needs_authorization":
-            return f"must be authorized again: pennylane-sync connect ({connection.authorization_lost})"
-        case "connected":
-            return "not activated yet: pennylane-sync activate"
-        case "syncing" if connection.lease:
-            return f"a run still goes on ({connection.lease.purpose}, since {connection.lease.acquired_at:%H:%M} UTC)"
-    job = unfinished.get(str(connection.company_id))
-    return f"a run still goes on ({job})" if job else None
+        context.log.info(f"Skipped: {skipped}")

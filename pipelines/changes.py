@@ -5,7 +5,7 @@ a payment's own status raise no event (GUIDE: "Changes"); the rotation of `detai
 events: a feed is read again from OVERLAP before the cursor, and events seen in that stretch are skipped.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -69,6 +69,23 @@ def read_feed(pennylane: Pennylane, path: str, cursor: Cursor, now: datetime) ->
     until = max(cursor.until, min(server_time or cursor.until, now + CLOCKS_APART))
     recent = frozenset(event for event, at in events.items() if until - OVERLAP <= at and not _may_recur(at, until))
     return events.keys() - cursor.recent, Cursor(until, recent)
+
+
+def cursors_of(state: Mapping[str, Any]) -> dict[str, Cursor]:
+    """By the path of its feed; none before everything was listed once."""
+    return {path: Cursor.from_state(one) for path, one in state.get("cursors", {}).items()}
+
+
+def has_news(pennylane: Pennylane, cursors: Mapping[str, Cursor]) -> bool:
+    """Whether a feed tells of something since its cursor, or no longer reaches back to it: a request for each."""
+    try:
+        return any(
+            page.keys() - cursor.recent
+            for path, cursor in cursors.items()
+            for page in _pages(pennylane, path, cursor.until - OVERLAP)
+        )
+    except CursorTooOld:
+        return True
 
 
 def touched(events: Iterable[Event], operation: str | None = None) -> set[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.changes import CLOCKS_APART, Cursor, CursorTooOld, Event, fetch, read_feed, touched
+from pipelines.changes import CLOCKS_APART, Cursor, CursorTooOld, Event, cursors_of, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
@@ -265,7 +265,7 @@ class ListsSync:
     def _follow(self) -> None:
         state = self._landing.state
         self._reader.follow()
-        cursors = {path: Cursor.from_state(one) for path, one in state["cursors"].items()}
+        cursors = cursors_of(state)
         events: dict[str, set[Event]] = {}
         following: dict[str, Cursor] = {}
         feeds = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pipelines.changes import Cursor, CursorTooOld, fetch, read_feed, touched
+from pipelines.changes import CursorTooOld, cursors_of, fetch, read_feed, touched
 from pipelines.client import WORKERS, Pennylane
 from pipelines.committed import State, committed
 from pipelines.damage import refuse_damage
@@ -130,7 +130,7 @@ class Verification:
         self._watch = watch
         self._details = details
         self._state = self._synchronized()
-        self._cursors = {path: Cursor.from_state(one) for path, one in self._state["cursors"].items()}
+        self._cursors = cursors_of(self._state)
         self._excluded = frozenset(excluded) | frozenset(self._state["excluded"]) | self._published()
         self._reader = Reader(company_id, self._excluded, clock)
         self._tables = {kind.table: Comparison() for kind in KINDS}

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipelines.changes import cursors_of, has_news
 from pipelines.client import Pennylane
+from pipelines.committed import committed
 from pipelines.errors import AuthorizationFailed, MissingScope, PipelineError, naming
 from pipelines.landing import Landing
 from pipelines.progress import Progress, Watch
@@ -125,6 +127,17 @@ class Installation:
             found = verification.run()
             lease.check()
             return found, pennylane
+
+    def has_news(self, company_id: int) -> bool:
+        """Whether Pennylane tells of changes since a company's last sync; no, where its first has not listed all yet.
+
+        Raises NotAuthorized, and what asking Pennylane or opening the warehouse may raise.
+        """
+        connection = self.authorized(company_id)
+        with self._authorization_watched(company_id), naming(company_id):
+            with self.warehouse.session() as session:
+                cursors = cursors_of(committed(session, company_id) or {})
+            return has_news(self.pennylane(connection), cursors)
 
     @contextmanager
     def _recorded(self, company_id: int) -> Iterator[None]:

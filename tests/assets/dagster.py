@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets import definitions
 from assets.schedules import hourly
+from assets.sensors import changes
 from cli.instance import dagster_home
 from resources.clock import Clock, utc_now
 from resources.installation import Installation
@@ -48,6 +49,20 @@ class DagsterSide:
             asked = hourly.evaluate_tick(context)
         requests = {str(one.partition_key): str(one.run_key) for one in asked.run_requests or []}
         return requests, asked.skip_message
+
+    def look(self) -> tuple[dict[str, Any], str | None]:
+        """What the sensor asks for: by partition, the configuration of its run; and the reason if there is none."""
+        with dg.SensorEvaluationContext(
+            instance_ref=self.instance.get_ref(),  # of which build_sensor_context knows nothing
+            last_tick_completion_time=None,
+            last_run_key=None,
+            cursor=None,
+            repository_name=None,
+            repository_def=self.definitions.get_repository_def(),
+            resources={"installation": dg.ResourceDefinition.hardcoded_resource(self.installation)},
+        ) as context:
+            asked = changes.evaluate_tick(context)
+        return {str(one.partition_key): one.run_config for one in asked.run_requests or []}, asked.skip_message
 
     def events(self) -> str:
         """Everything that Dagster keeps of the runs, as text."""

@@ -33,6 +33,12 @@ mutation($companies: [String!]!) {
   }) { __typename ... on PythonError { message } }
 }
 """
+_SENSOR = """
+fragment looked on Sensor { id sensorState { ticks { status } } }
+query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ...looked } }
+"""
+_SWITCH_ON = "mutation($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) { __typename } }"
+_SWITCH_OFF = "mutation($id: String!) { stopSensor(id: $id) { __typename } }"
 _RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
 
 
@@ -62,9 +68,22 @@ class Server:
         launched = self.ask(_BACKFILL, companies=companies)["launchPartitionBackfill"]
         assert launched == {"__typename": "LaunchBackfillSuccess"}
 
+    def switch_on(self, sensor: str) -> None:
+        assert self.ask(_SWITCH_ON, sensor=_selector(sensor))["startSensor"] == {"__typename": "Sensor"}
+
+    def switch_off(self, sensor: str) -> list[str]:
+        """How its ticks ended."""
+        found = self.ask(_SENSOR, sensor=_selector(sensor))["sensorOrError"]
+        assert self.ask(_SWITCH_OFF, id=found["id"])["stopSensor"] == {"__typename": "StopSensorMutationResult"}
+        return [tick["status"] for tick in found["sensorState"]["ticks"]]
+
     def runs(self) -> list[tuple[str, str]]:
         """Job and status, newest first."""
         return [(run["jobName"], run["status"]) for run in self.ask(_RUNS)["runsOrError"]["results"]]
+
+
+def _selector(sensor: str) -> dict[str, str]:
+    return {"sensorName": sensor, "repositoryLocationName": "pennylane-sync", "repositoryName": "__repository__"}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Schedule, backfill and command lines at once, as real processes: one sync of a company at a time, all right after."""
+"""Sensor, launched runs, a backfill and command lines at once, as real processes: one sync of a company at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +63,7 @@ def work(side: DagsterSide) -> dict[int, list[tuple[float, float, bool, str]]]:
 
 
 @pytest.mark.timeout(600)
-def test_schedule_backfill_and_command_lines_at_once_sync_each_company_one_by_one(
+def test_sensor_backfill_launched_runs_and_command_lines_at_once_sync_each_company_one_by_one(
     synced: Program, sandbox: SandboxServer, left_out: list[int]
 ) -> None:
     first, second = sandbox.worlds
@@ -77,6 +77,7 @@ def test_schedule_backfill_and_command_lines_at_once_sync_each_company_one_by_on
         control(sandbox, "DELETE", "requests")
         control(sandbox, "POST", "clock", advance_seconds=86_400)  # no access token is good any more
         companies = [first.id, second.id]
+        server.switch_on("changes")
         with slow(sandbox, "/v2/c", 1.5):
             commands = [synced.start("sync", "--company", str(company)) for company in (companies[0], *companies)]
             wait_until(lambda: {one.state for one in known.all()} == {"syncing"})
@@ -85,8 +86,12 @@ def test_schedule_backfill_and_command_lines_at_once_sync_each_company_one_by_on
             server.backfill(*companies)
             ended = [(process.communicate(timeout=240)[1], process.returncode) for process in commands]
         wait_until(lambda: len(server.runs()) >= runs_before + 6 and not unfinished(server), 240)
+        ticks = server.switch_off("changes")
+        wait_until(lambda: not unfinished(server))
         report = control(sandbox, "GET", "requests")
 
+        assert ticks
+        assert set(ticks) <= {"SUCCESS", "SKIPPED"}
         assert sorted(code for _, code in ended[:2]) == [0, 1]
         assert ended[2] == ("", 0)
         (refused,) = (said for said, code in ended if code)
