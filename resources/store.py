@@ -136,7 +136,7 @@ class Store:
     """Transactions on the store, which is made, or brought to this program's version, at its first use.
 
     Nothing is opened before that, and no database connection outlives a transaction: safe to carry across a fork.
-    `place` tells one store from another; that of a server may hold a password.
+    `place` tells one store from another.
     """
 
     def __init__(self, url: str) -> None:
@@ -148,9 +148,9 @@ class Store:
         if parsed.get_backend_name() == "sqlite":
             self._file = Path(parsed.database or "")
             self._engine = _sqlite_engine(self._file)
-            self.place = str(self._file.resolve())
+            self.place: Path | URL = self._file.resolve()
         else:
-            self.place = url
+            self.place = parsed  # shown without its password
             self._engine = create_engine(
                 parsed.set(drivername="postgresql+psycopg2"),
                 poolclass=NullPool,

@@ -90,8 +90,8 @@ def test_sensor_backfill_launched_runs_and_command_lines_at_once_sync_each_compa
         wait_until(lambda: not unfinished(server))
         report = control(sandbox, "GET", "requests")
 
-        assert ticks
-        assert set(ticks) <= {"SUCCESS", "SKIPPED"}
+        assert "SUCCESS" in ticks or "SKIPPED" in ticks
+        assert "FAILURE" not in ticks
         assert sorted(code for _, code in ended[:2]) == [0, 1]
         assert ended[2] == ("", 0)
         (refused,) = (said for said, code in ended if code)
