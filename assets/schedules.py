@@ -8,7 +8,7 @@ from assets.abandoned import end_abandoned
 from assets.jobs import hourly_sync, verify
 from assets.old_runs import delete_old_runs
 from assets.partitions import register
-from assets.skipping import reasons_to_skip, told
+from assets.skipping import NO_COMPANY, reasons_to_skip, told
 from resources.installation import Installation
 
 
@@ -58,7 +58,7 @@ def _a_run_each(
     """
     known = installation.connections.all()
     if not known:
-        yield dg.SkipReason("No company is connected yet: pennylane-sync connect")
+        yield dg.SkipReason(NO_COMPANY)
         return
     register(context.instance, known)
     at_work = {connection.company_id for connection in known if connection.lease}

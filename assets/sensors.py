@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.jobs import hourly_sync
 from assets.partitions import register
-from assets.skipping import reasons_to_skip, told
+from assets.skipping import NO_COMPANY, reasons_to_skip, told
 from resources.connections import Connection
 from resources.installation import USER_ERRORS, Installation
 
@@ -50,4 +50,4 @@ def changes(
             else:
                 yield dg.RunRequest(partition_key=str(connection.company_id), run_config=CHANGES_ONLY)
     if len(reasons) == len(known):
-        yield dg.SkipReason(told(reasons) or "No company is connected yet: pennylane-sync connect")
+        yield dg.SkipReason(told(reasons) or NO_COMPANY)

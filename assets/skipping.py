@@ -15,6 +15,9 @@ UNFINISHED = [
 ]
 
 
+NO_COMPANY = "No company is connected yet: pennylane-sync connect"
+
+
 def reasons_to_skip(instance: dg.DagsterInstance, known: Sequence[Connection]) -> dict[int, str]:
     """By company, why no run is to be started now: it cannot be worked on, or is being worked on."""
     unfinished = _unfinished_runs(instance)

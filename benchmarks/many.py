@@ -119,7 +119,7 @@ def measure(companies: int, *, postgres: bool, say: Console) -> Table:
             say.print(f"tick at {tick:%H:%M} UTC")
             before, disk = servers.used(), _size(home / "dagster")
             records, memory = one_tick(servers, tick, companies)
-            time.sleep(5)
+            servers.settle()
             used = servers.used() - before
             grown = _size(home / "dagster") - disk
         return table(records, tick, used.ended + used.living, memory, grown)

@@ -109,7 +109,7 @@ class Servers:
 
     def tick(self) -> Tick:
         """The next minute's."""
-        self._settle()
+        self.settle()
         at = (time.time() // _DUE + 1) * _DUE
         if at - time.time() < 8:
             at += _DUE
@@ -120,7 +120,7 @@ class Servers:
         seen = {run.run_id for run in self.instance.get_runs()}
         _sleep_until(at)
         run = self._finished(seen, at + _DUE)
-        self._settle()
+        self.settle()
         used = Used.by(self._process) - before
         seconds = time.time() - (at - 1)
         return Tick(self._moments(run.run_id, at), used.ended, used.living, (before - idle).living / 5 * seconds)
@@ -135,7 +135,7 @@ class Servers:
             time.sleep(0.2)
         raise RuntimeError("no run in this minute")
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Wait until the processes of all runs have ended."""
         while any(_is_run(one) and _goes_on(one) for one in self._process.children(recursive=True)):
             time.sleep(0.1)

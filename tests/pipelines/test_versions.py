@@ -78,6 +78,15 @@ def older(company: Company) -> Company:
     return company
 
 
+@pytest.fixture
+def older_in_postgres(make_company: MakeCompany, postgres_url: str) -> Company:
+    """The same, small, and where somebody may read meanwhile."""
+    company = make_company(2, 5, warehouse_at(postgres_url))
+    make_tables(company.warehouse, company.id, 3, NOW)
+    as_version_1(company)
+    return company
+
+
 def as_version_1(company: Company) -> None:
     with company.warehouse.session() as session:
         session.execute("ALTER TABLE receivables.accounts RENAME COLUMN name TO customer_name")
@@ -131,11 +140,8 @@ def test_older_tables_are_migrated_by_the_next_sync_which_reads_again_what_it_ha
 
 
 def test_who_reads_while_tables_are_migrated_waits_for_nobody_else_s_long_report(
-    make_company: MakeCompany, postgres_url: str
+    older_in_postgres: Company, postgres_url: str
 ) -> None:
-    company = make_company(2, 5, warehouse_at(postgres_url))
-    make_tables(company.warehouse, company.id, 3, NOW)
-    as_version_1(company)
     complaints, ended = [], threading.Event()
 
     def read_on() -> None:
@@ -153,31 +159,26 @@ def test_who_reads_while_tables_are_migrated_waits_for_nobody_else_s_long_report
         ending = threading.Timer(4, report.rollback)
         for thread in (reader, ending):
             thread.start()
-        with Landing.opened(company.warehouse, company.id, company.work_dir):
+        with Landing.opened(older_in_postgres.warehouse, older_in_postgres.id, older_in_postgres.work_dir):
             ended.set()
         for thread in (reader, ending):
             thread.join()
-    assert version_there(company) == 3
+    assert version_there(older_in_postgres) == 3
     assert complaints == []
 
 
-def test_a_view_of_somebody_s_own_in_the_way_of_a_migration_is_told_with_what_to_do(
-    make_company: MakeCompany, postgres_url: str
-) -> None:
-    company = make_company(2, 5, warehouse_at(postgres_url))
-    make_tables(company.warehouse, company.id, 3, NOW)
-    as_version_1(company)
-    with company.warehouse.session() as session:
+def test_a_view_of_somebody_s_own_in_the_way_of_a_migration_is_told_with_what_to_do(older_in_postgres: Company) -> None:
+    with older_in_postgres.warehouse.session() as session:
         session.execute("CREATE VIEW public.mine AS SELECT amount FROM receivables.credit_notes")
-    before = everything_stored(company.warehouse)
+    before = everything_stored(older_in_postgres.warehouse)
     with of_version_3():
         with pytest.raises(WarehouseUnusable, match=r"view mine depends on .*\)\. Drop that, sync, and make it again"):
-            company.sync()
-        assert everything_stored(company.warehouse) == before
-        with company.warehouse.session() as session:
+            older_in_postgres.sync()
+        assert everything_stored(older_in_postgres.warehouse) == before
+        with older_in_postgres.warehouse.session() as session:
             session.execute("DROP VIEW public.mine")
-        company.lists_only()
-        assert version_there(company) == 3
+        older_in_postgres.lists_only()
+        assert version_there(older_in_postgres) == 3
 
 
 def test_schemas_of_somebody_s_own_are_left_alone_whatever_their_names_begin_with(older: Company) -> None:
