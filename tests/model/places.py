@@ -12,10 +12,9 @@ from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.pipeline.pipeline import Pipeline
 
-from pipelines import into_duckdb, into_postgres
 from pipelines.client import Pennylane
 from pipelines.landing import Landing
-from pipelines.warehouse import Session
+from pipelines.warehouse import Session, into_duckdb, into_postgres
 from resources.connections import TokenSlot
 from resources.oauth_session import PennylaneOAuth
 from resources.tokens import TokenSource

@@ -12,11 +12,11 @@ from unittest import mock
 
 from pipelines import loading
 from pipelines.committed import SOURCE, State, committed, pipeline_name
-from pipelines.into_duckdb import copying
 from pipelines.records import Row
 from pipelines.row_files import write_rows
 from pipelines.tables import DATASET, Table
 from pipelines.warehouse import DuckDBWarehouse, Session, Warehouse
+from pipelines.warehouse.into_duckdb import copying
 from tests.pipelines.company import file_with_tables
 
 

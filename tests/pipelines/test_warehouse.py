@@ -106,7 +106,7 @@ def test_a_file_that_another_process_makes_while_it_is_opened_is_not_deleted(
             """Nothing is open."""
 
     content = file_with_tables()
-    monkeypatch.setattr("pipelines.warehouse.duckdb.connect", Meanwhile)
+    monkeypatch.setattr("pipelines.warehouse.duckdb_file.duckdb.connect", Meanwhile)
     with pytest.raises(WarehouseUnusable), warehouse_at(f"duckdb:///{path}").session():
         pass
     assert path.read_bytes() == content
@@ -203,7 +203,7 @@ def test_another_sync_that_prepares_the_tables_is_waited_for_longer_than_a_lock_
         session = other.enter_context(impatient.session())
         other.enter_context(session.one_at_a_time())
         with monkeypatch.context() as soon:
-            soon.setattr("pipelines.warehouse.TABLES_WAIT_SECONDS", 0.5)
+            soon.setattr("pipelines.warehouse.session.TABLES_WAIT_SECONDS", 0.5)
             with (
                 pytest.raises(WarehouseBusy, match=r"^Company 7: Another sync prepares the tables.*; waited"),
                 Landing.opened(impatient, 7, tmp_path),

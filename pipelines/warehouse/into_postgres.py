@@ -18,7 +18,7 @@ from tenacity import retry_if_exception
 
 from pipelines.destinations import GivenWhole
 from pipelines.merging import MergesKeyByKey
-from pipelines.warehouse import WAIT_A_MOMENT, in_moments
+from pipelines.warehouse.session import WAIT_A_MOMENT, in_moments
 
 
 class CopyJob(PostgresCsvCopyJob):
