@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets import definitions
+from assets.forked_runs import fork_runs
 from assets.jobs import hourly_sync
 from assets.schedules import hourly
 from resources.installation import Installation
@@ -36,4 +37,5 @@ def _definitions() -> dg.Definitions:
     )
 
 
+fork_runs()
 defs = _definitions()

@@ -172,11 +172,15 @@ def _name(event: dg.DagsterEvent, message: str) -> str | None:
 
 
 def _is_run(process: psutil.Process) -> bool:
-    """A run is what Python's multiprocessing spawns; it leaves nothing but its processor time when it has ended."""
+    """A run is what the code server forks; it leaves nothing but its processor time when it has ended."""
     try:
-        return not _goes_on(process) or any("spawn_main" in argument for argument in process.cmdline())
+        return not _goes_on(process) or _forks(process.parent())
     except psutil.NoSuchProcess:
         return True
+
+
+def _forks(process: psutil.Process | None) -> bool:
+    return process is not None and any("multiprocessing.forkserver" in argument for argument in process.cmdline())
 
 
 def _goes_on(process: psutil.Process) -> bool:

@@ -1,6 +1,7 @@
 """`pennylane-sync start`: Dagster's own servers over the installation, as the UI uses them."""
 
 import signal
+import sys
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -45,6 +46,8 @@ def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behin
         assert f"Company {company} is being worked on: hourly_sync (run " in program.fails("sync")
         children = psutil.Process(server.process.pid).children(recursive=True)
         assert len(children) >= 5
+        if sys.platform == "linux":
+            assert _forked(children), "the run had to import everything"
         server.process.send_signal(signal.SIGTERM)
         printed, _ = server.process.communicate(timeout=90)
         assert server.process.returncode == 0
@@ -58,6 +61,12 @@ def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behin
         assert (stopped.job_name, stopped.is_finished, stopped.is_success) == ("hourly_sync", True, False)
     assert program.status()[0]["state"] == "active"
     program.done("sync")
+
+
+def _forked(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that began as a copy of another one, with what that had imported."""
+    forking = [one for one in processes if any("multiprocessing.forkserver" in word for word in one.cmdline())]
+    return [child for one in forking for child in one.children()]
 
 
 def test_a_port_in_use_is_told_in_one_line(program: Program, sandbox: SandboxServer) -> None:
