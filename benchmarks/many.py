@@ -2,35 +2,101 @@
 
 `python -m benchmarks.many [--postgres] [COMPANIES]`: a sandbox that serves them all, without a rate limit (each company
 has a limit of its own), their first syncs done, one change at each, and `pennylane-sync start` whose schedule ticks
-once. Prints how long runs waited in the queue and took, and what processor, memory and disk they cost.
+once. Prints how long runs waited in the queue and took, and what processor, memory and disk they cost. With --postgres,
+the tables and Dagster's storage are in a Postgres of its own (without fsync), with the settings of `deploy/`.
 """
 
 import argparse
+import contextlib
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
 import dagster as dg
+import psutil  # type: ignore[import-untyped]
+import psycopg2
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.each_minute import CRON
-from benchmarks.growth import warehouses
-from benchmarks.overhead import Servers, serving
+from benchmarks.overhead import ROOT, Servers, Used, serving
 from benchmarks.stand_in import Size, StandIn, stand_in
-from cli.instance import dagster_home
 from resources.credential import Credential
 from resources.installation import Installation
 from resources.oauth import SCOPES
 from resources.settings import Settings
 from sandbox.generator.books import SMALL_CUSTOMERS, SMALL_INVOICES, company_id
 from tests.model.office import sync
+from tests.postgres import PostgresServer, running_postgres
 from tests.program import FOREIGN
 
 SIZE = Size("small", SMALL_CUSTOMERS, SMALL_INVOICES)
+
+
+class Files:
+    """One machine with `pennylane-sync start`: DuckDB, and Dagster's storage in SQLite."""
+
+    settings = ROOT / "dagster.yaml"
+
+    def __init__(self, folder: Path) -> None:
+        self._dagster = folder / "home" / "dagster"
+        self.environment = {"WAREHOUSE_URL": f"duckdb:///{folder / 'receivables.duckdb'}"}
+
+    def used(self) -> float:
+        """Processor seconds of its server."""
+        return 0
+
+    def size(self) -> int:
+        """Bytes that Dagster keeps."""
+        return sum(path.stat().st_size for path in self._dagster.rglob("*") if path.is_file())
+
+
+class Server:
+    """The same in a Postgres, as in `deploy/`."""
+
+    settings = ROOT / "deploy" / "dagster.yaml"
+
+    def __init__(self, postgres: PostgresServer) -> None:
+        for name in ("dagster", "receivables"):
+            postgres.run(f"CREATE DATABASE {name}")
+        self._postgres = postgres
+        self.environment = {
+            "WAREHOUSE_URL": postgres.url("receivables"),
+            "DAGSTER_POSTGRES_HOST": "127.0.0.1",
+            "DAGSTER_POSTGRES_PORT": str(postgres.port),
+            "DAGSTER_POSTGRES_USER": "postgres",
+            "DAGSTER_POSTGRES_PASSWORD": postgres.password,
+            "DAGSTER_POSTGRES_DB": "dagster",
+        }
+
+    def used(self) -> float:
+        """Processor seconds of its server."""
+        process_id = Path(self._postgres.sockets, "data", "postmaster.pid").read_text().split()[0]
+        used = Used.by(psutil.Process(int(process_id)))
+        return used.ended + used.living
+
+    def size(self) -> int:
+        """Bytes that Dagster keeps."""
+        with contextlib.closing(psycopg2.connect(self._postgres.url("dagster"))) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT pg_database_size('dagster')")
+            return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def storage(folder: Path, *, postgres: bool) -> Iterator[Files | Server]:
+    """Where the tables and Dagster's runs are kept."""
+    if not postgres:
+        yield Files(folder)
+        return
+    with running_postgres() as server:
+        yield Server(server)
 
 
 def connect_all(installation: Installation, sandbox: StandIn, companies: int) -> None:
@@ -55,7 +121,17 @@ def one_tick(servers: Servers, tick: datetime, companies: int) -> tuple[list[dg.
             raise RuntimeError(f"{len(records)} runs of {companies} were begun within the hour")
 
 
-def table(records: list[dg.RunRecord], tick: datetime, processor: float, memory: int, disk: int) -> Table:
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of processor time, and bytes."""
+
+    dagster: float
+    postgres: float
+    memory: int
+    disk: int
+
+
+def table(records: list[dg.RunRecord], tick: datetime, cost: Cost) -> Table:
     waited = [(record.start_time or 0) - tick.timestamp() for record in records]
     took = [(record.end_time or 0) - (record.start_time or 0) for record in records]
     failed = sum(not record.dagster_run.is_success for record in records)
@@ -65,35 +141,35 @@ def table(records: list[dg.RunRecord], tick: datetime, processor: float, memory:
         "waited until they began, median and longest": f"{median(waited):.0f} s, {max(waited):.0f} s",
         "took, median and longest": f"{median(took):.1f} s, {max(took):.1f} s",
         "from the tick to the end of the last": f"{max(r.end_time or 0 for r in records) - tick.timestamp():.0f} s",
-        "processor time, per run": f"{processor:.0f} s, {processor / len(records):.1f} s",
-        "memory, at most": f"{memory / 1e6:,.0f} MB",
-        "Dagster's storage grew, per run": f"{disk / 1e6:.0f} MB, {disk / len(records) / 1e3:.0f} kB",
+        "processor time, per run": f"{cost.dagster:.0f} s, {cost.dagster / len(records):.2f} s",
+        "of Postgres, per run": f"{cost.postgres:.0f} s, {cost.postgres / len(records):.2f} s",
+        "memory, at most": f"{cost.memory / 1e6:,.0f} MB",
+        "Dagster's storage grew, per run": f"{cost.disk / 1e6:.0f} MB, {cost.disk / len(records) / 1e3:.0f} kB",
     }.items():
         shown.add_row(name, value)
     return shown
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _installation(home: Path, url: str, warehouse_url: str) -> tuple[Installation, dict[str, str]]:
+def _installation(home: Path, url: str, storage: dict[str, str]) -> tuple[Installation, dict[str, str]]:
     """One over these, and the environment of programs that share it."""
     others = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    environment = others | {
-        "PENNYLANE_URL": url,
-        "PENNYLANE_SYNC_HOME": str(home),
-        "WAREHOUSE_URL": warehouse_url,
-        "CONNECTIONS_URL": f"sqlite:///{home / 'connections.sqlite'}",
-        "PENNYLANE_SYNC_DETAIL_REQUESTS": "20",
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
+    environment = (
+        others
+        | storage
+        | {
+            "PENNYLANE_URL": url,
+            "PENNYLANE_SYNC_HOME": str(home),
+            "CONNECTIONS_URL": f"sqlite:///{home / 'connections.sqlite'}",
+            "PENNYLANE_SYNC_DETAIL_REQUESTS": "20",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+    )
     installation = Installation()
     installation.settings = Settings(
         _env_file=None,
         pennylane_url=url,
         pennylane_sync_home=home,
-        WAREHOUSE_URL=warehouse_url,
+        WAREHOUSE_URL=environment["WAREHOUSE_URL"],
         CONNECTIONS_URL=environment["CONNECTIONS_URL"],
     )
     return installation, environment
@@ -103,26 +179,26 @@ def measure(companies: int, *, postgres: bool, say: Console) -> Table:
     with (
         tempfile.TemporaryDirectory() as name,
         stand_in(SIZE, limited=False, companies=companies) as sandbox,
-        warehouses(postgres=postgres) as new_warehouse,
+        storage(Path(name), postgres=postgres) as kept,
     ):
         home = Path(name, "home")
-        installation, environment = _installation(home, sandbox.url, new_warehouse("many"))
-        dagster_home(installation.settings)
+        installation, environment = _installation(home, sandbox.url, kept.environment)
+        os.environ.update(kept.environment)  # Dagster's settings name these variables
         say.print(f"{companies} first syncs")
         connect_all(installation, sandbox, companies)
         for number in range(companies):
             sandbox.change(f"pay_invoice?company={company_id(number)}")
         sandbox.an_hour_later()
         tick = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=2)
-        with serving(home, environment | {CRON: f"{tick:%M %H} * * *"}) as servers:
+        with serving(home, environment | {CRON: f"{tick:%M %H} * * *"}, kept.settings) as servers:
             time.sleep(max(tick.timestamp() - time.time() - 5, 0))
             say.print(f"tick at {tick:%H:%M} UTC")
-            before, disk = servers.used(), _size(home / "dagster")
+            before, of_postgres, size = servers.used(), kept.used(), kept.size()
             records, memory = one_tick(servers, tick, companies)
             servers.settle()
             used = servers.used() - before
-            grown = _size(home / "dagster") - disk
-        return table(records, tick, used.ended + used.living, memory, grown)
+            spent = Cost(used.ended + used.living, kept.used() - of_postgres, memory, kept.size() - size)
+            return table(records, tick, spent)
 
 
 def main() -> None:

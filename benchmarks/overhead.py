@@ -41,8 +41,8 @@ load_from:
       location_name: pennylane-sync
 """
 _START = """
-import sys, pathlib, cli.start, cli.main
-cli.start.ROOT = pathlib.Path(sys.argv.pop(1))
+import sys, pathlib, cli.instance, cli.start, cli.main
+cli.instance.ROOT = cli.start.ROOT = pathlib.Path(sys.argv.pop(1))
 cli.main.main()
 """
 _DUE = 60.0
@@ -202,14 +202,20 @@ def _sleep_until(moment: float) -> None:
 
 
 @contextmanager
-def serving(home: Path, environment: Mapping[str, str]) -> Iterator[Servers]:
-    """`pennylane-sync start` over a home, its schedule set to every minute."""
+def serving(home: Path, environment: Mapping[str, str], settings: Path = ROOT / "dagster.yaml") -> Iterator[Servers]:
+    """`pennylane-sync start` over a home, its schedule set to every minute, Dagster with these settings."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "workspace.yaml").write_text(_WORKSPACE, encoding="utf-8")
+        own = Path(folder, "dagster.yaml")
+        own.symlink_to(settings)
+        link = home / "dagster" / own.name
+        link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(own)
         command = [sys.executable, "-u", "-c", _START, folder, "start", "--port", str(free_port())]
         with (
             subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process,
-            dg.DagsterInstance.from_config(str(home / "dagster")) as instance,
+            dg.DagsterInstance.from_config(str(link.parent)) as instance,
         ):
             try:
                 if process.stdout and not any(line.startswith("Dagster's UI") for line in process.stdout):
