@@ -3,11 +3,11 @@
 Rows of excluded accounts are never touched: what is there of them stays as it is.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from pipelines.records import Row
-from pipelines.tables import ACCOUNTS, CONTACTS, DATASET, INVOICES, PAYMENTS, Table
+from pipelines.tables import ACCOUNTS, CONTACTS, CREDIT_NOTES, DATASET, INVOICES, PAYMENTS, Table
 from pipelines.warehouse import Session, id_list
 
 _HANGING_ON: dict[Table, tuple[Table, str]] = {ACCOUNTS: (CONTACTS, "account_id"), INVOICES: (PAYMENTS, "invoice_id")}
@@ -129,7 +129,8 @@ def excluded_before(
     """The ids among `rows` without an account that were an excluded account's: what we hold or not of them stays so.
 
     Pennylane takes the account from its documents when it is deleted there. Those that we hold as an excluded account's
-    are its own, and so are those that we do not hold, although they were there at `known_until`.
+    are its own, and so are those that we do not hold, although they were there at `known_until`: unless they credit an
+    invoice without an account that was let in.
     """
     orphans = {row[table.id_column]: row for row in rows if row["account_id"] is None}
     if not orphans:
@@ -142,11 +143,22 @@ def excluded_before(
     )
     if known_until is None:
         return {one for one, theirs in held.items() if theirs}
+    ours = _crediting_ours(session, company_id, orphans) if table is CREDIT_NOTES else set()
     return {
         one
         for one, row in orphans.items()
-        if (held[one] if one in held else row["created_at"] is None or row["created_at"] < known_until)
+        if (held[one] if one in held else one not in ours and _was_there(row, known_until))
     }
+
+
+def _was_there(row: Row, at: datetime) -> bool:
+    return row["created_at"] is None or row["created_at"] < at
+
+
+def _crediting_ours(session: Session, company_id: int, credit_notes: Mapping[int, Row]) -> set[int]:
+    credited = {one: row["credited_invoice_id"] for one, row in credit_notes.items()}
+    let_in = without_account(session, company_id, INVOICES, {one for one in credited.values() if one is not None})
+    return {one for one, invoice in credited.items() if invoice in let_in}
 
 
 def _excluded(company_id: int) -> str:

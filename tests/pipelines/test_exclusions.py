@@ -193,6 +193,23 @@ def test_a_new_invoice_without_account_comes_in_while_others_are_left_out(compan
     assert company.differences() == []
 
 
+@pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR], ids=["an hour", "40 days"])
+def test_a_credit_note_of_an_invoice_that_lost_its_account_comes_in_while_others_are_left_out(
+    company: Company, gap: float
+) -> None:
+    """Found by a random history: after 40 days nothing tells that it is no excluded account's but what it credits."""
+    company.excluded = {_busy(company).id}
+    company.sync()
+    credited = next(one for one in company.world.invoices if one.settles and one.customer_id not in company.excluded)
+    assert credited.customer_id is not None
+    customers.delete_customer(company.world, id=credited.customer_id)
+    company.sync()
+    made = invoices.create_credit_note(company.world, invoice_id=credited.id)["id"]
+    company.sync(after=gap)
+    assert company.held()["credit_notes"][company.id, made]["account_id"] is None
+    assert company.differences() == []
+
+
 @pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR])
 def test_an_account_included_again_is_caught_up_wholly(synced: Company, gap: float) -> None:
     account = _busy(synced).id
