@@ -4,17 +4,10 @@ Not so in Kubernetes, where each run is a pod of its own, nor on macOS, whose ow
 """
 
 import sys
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 
 _SERVER = "dagster._grpc.server"
-_IMPORTED = (
-    _SERVER,
-    "dagster._cli",
-    "definitions",
-    "pipelines.loading",
-    "pipelines.warehouse.into_duckdb",
-    "pipelines.warehouse.into_postgres",
-)
+_FORK_SERVER = "assets.fork_server"
 
 
 def fork_runs() -> None:
@@ -24,8 +17,9 @@ def fork_runs() -> None:
     later version may name the field otherwise; its runs would begin as slowly as before.
     """
     server = sys.modules.get(_SERVER)
-    if server is None or sys.platform != "linux":
+    if server is None or _FORK_SERVER in sys.modules or sys.platform != "linux":
         return
     forking = get_context("forkserver")
-    forking.set_forkserver_preload(list(_IMPORTED))
+    forking.set_forkserver_preload([_FORK_SERVER, "definitions"])
     server.DagsterApiServer._mp_ctx = property(lambda _: forking, lambda *_: None)
+    forkserver.ensure_running()  # so that it has imported all when the first run comes

@@ -77,12 +77,20 @@ def test_a_deployment_queues_runs_keeps_its_limits_and_repeats_what_died(
         other: ("active", True),
     }
 
+    canceled, stopped = ended_in_order(production, sandbox, connections, one)
+
     # Nothing was written where the deployment's files are.
     assert sorted(DEPLOY.rglob("*")) == written
     for name, value in production.program.environment.items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.from_config(str(DEPLOY)) as instance:
         assert any("was terminated by signal 9 (SIGKILL)" in str(entry) for entry in instance.all_logs(killed.id))
+        for run_id, outcome, again in ((canceled, "CANCELED", None), (stopped, "FAILURE", "true")):
+            (run,) = instance.get_runs(dg.RunsFilter([run_id]))
+            assert (run.status.value, run.tags.get("dagster/will_retry")) == (outcome, again)
+            said = [str(entry.message) for entry in instance.all_logs(run_id)]
+            assert any(message.startswith("Process for run exited") for message in said)
+            assert not any("unexpectedly exited" in message for message in said)
 
         # A run that died together with the code server is ended by the schedule, to be repeated like any other.
         job = definitions(Installation()).resolve_job_def("hourly_sync")
@@ -98,6 +106,31 @@ def test_a_deployment_queues_runs_keeps_its_limits_and_repeats_what_died(
         assert all(instance.all_logs(run_id) for run_id in old)
         assert sum(delete_runs(instance, datetime.now(UTC))) >= len(old)
         assert not any(instance.has_run(run_id) or instance.all_logs(run_id) for run_id in old)
+
+
+def ended_in_order(
+    production: Production, sandbox: SandboxServer, connections: Connections, company_id: int
+) -> tuple[str, str]:
+    """Runs that read from Pennylane: one ended in the UI, one by its service, which is asked to end; nobody has to wait
+    for them."""
+    control(sandbox, "POST", "faults", path="customers", kind="latency", seconds=4, times=None)
+    canceled = _at_work(production, connections, company_id)
+    production.cancel(canceled)
+    wait_until(lambda: connections.get(company_id).lease is None)
+    stopped = _at_work(production, connections, company_id)
+    code_server = production.processes["code"]
+    os.killpg(code_server.pid, signal.SIGTERM)
+    assert code_server.wait(60) == 0
+    assert connections.get(company_id).lease is None
+    return canceled, stopped
+
+
+def _at_work(production: Production, connections: Connections, company_id: int) -> str:
+    production.launch(company_id, "initial_sync")
+    wait_until(lambda: connections.get(company_id).lease is not None)
+    lease = connections.get(company_id).lease
+    assert lease is not None
+    return lease.owner.removeprefix("run ")
 
 
 def _settings(production: Production) -> Settings:
