@@ -87,6 +87,10 @@ class TokenSlot:
         """The stored credential; raises `KeyMismatch` when it cannot be decrypted."""
         return Credential.from_json(self._vault.decrypt(self._row.token))
 
+    def save_again(self) -> None:
+        """Stores the same credential, to see that it can be done: the disk may be full."""
+        self._update(token=self._vault.encrypt(self.credential().to_json()))
+
     def replace(self, credential: Credential) -> None:
         """Stores a new credential."""
         self._update(token=self._vault.encrypt(credential.to_json()))

@@ -43,8 +43,8 @@ class TokenSource:
     """The access token of one connection. Threads share it; processes each have their own.
 
     The token is kept in memory until ten minutes before it expires, or until the API refuses it. A refresh is made by
-    one process at a time, which reads the stored pair again first: Pennylane's refresh tokens work once, and a refresh
-    kills the access token too.
+    one process at a time, which reads the stored pair again first, and sees that it can be saved: Pennylane's refresh
+    tokens work once, and a refresh kills the access token too.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class TokenSource:
         self._settings = settings
         self._current: Credential | None = None
         self._unsaved: tuple[Credential, Credential] | None = None
+        self._saved_again: Credential | None = None
         self._one_at_a_time = threading.Lock()
         self._retrying = Retrying(
             retry=retry_if_exception(self._may_pass),
@@ -129,11 +130,18 @@ class TokenSource:
             if self._unsaved and stored == self._unsaved[0]:
                 slot.replace(self._unsaved[1])
                 return self._unsaved[1]
-            if stored.refresh_token and stored not in refused:
+            if not stored.refresh_token or stored in refused:
+                reason = _DEAD_GRANT if stored.refresh_token else _DEAD_API_TOKEN
+                slot.lose(reason)
+            elif stored == self._saved_again:
                 return self._renew(slot, stored, refused)
-            reason = _DEAD_GRANT if stored.refresh_token else _DEAD_API_TOKEN
-            slot.lose(reason)
-        raise AuthorizationLost(self._company_id, reason)
+            else:
+                reason = ""
+                slot.save_again()
+        if reason:
+            raise AuthorizationLost(self._company_id, reason)
+        self._saved_again = stored
+        return self._attempt(unless, refused)
 
     def _renew(self, slot: TokenSlot, stored: Credential, refused: list[Credential]) -> Credential:
         try:

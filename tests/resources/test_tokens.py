@@ -1,7 +1,9 @@
+import resource
+import sqlite3
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,7 +14,9 @@ from resources.connections import Connections, TokenSlot, UnknownConnection
 from resources.credential import Credential
 from resources.oauth import SCOPES
 from resources.oauth_session import OAuthRefused, PennylaneUnreachable
+from resources.store import StoreUnavailable
 from resources.tokens import AuthorizationLost, Disconnected, TokenSource
+from resources.vault import Vault
 from tests.resources.fakes import FakeClock
 from tests.resources.pennylane import Pennylane
 from tests.resources.ports import free_port
@@ -73,6 +77,37 @@ def test_a_token_is_renewed_ten_minutes_before_it_expires(
     assert kept.expires_at == clock.now + timedelta(days=1)
     assert tokens.access_token() == second
     assert pennylane.token_calls() == 2
+
+
+def test_a_token_is_not_renewed_while_the_store_s_disk_is_full(
+    pennylane: Pennylane, tmp_path: Path, clock: FakeClock, waits: Waits
+) -> None:
+    """The new pair could not be saved, and the old one would be dead."""
+    file = tmp_path / "connections.sqlite"
+    connections = Connections(f"sqlite:///{file}", Vault(tmp_path), clock)
+    pennylane.connect(connections)
+    tokens = TokenSource(connections, pennylane.company_id, pennylane.settings, sleep=waits)
+    pennylane.days_pass(1)
+    with full_disk(file), pytest.raises(StoreUnavailable):
+        tokens.access_token()
+    assert pennylane.token_calls() == 1
+    assert pennylane.accepts(tokens.access_token())
+    assert pennylane.token_calls() == 2
+
+
+@contextmanager
+def full_disk(file: Path) -> Iterator[None]:
+    """What SQLite appends is refused; what is there can be read. Its log stays while somebody has the file open."""
+    log = file.with_name(f"{file.name}-wal")
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        while not log.exists() or log.stat().st_size < 65_536:  # more than any other file that it writes to
+            connection.execute("UPDATE connections SET company_name = hex(randomblob(8))")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_for_three_months_of_hourly_use_each_refresh_token_is_used_once(
