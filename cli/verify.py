@@ -137,6 +137,7 @@ def _remarks(found: Verified, unread: Pending) -> Iterator[str]:
 
 def _verdict(found: Verified, *, details: bool) -> str:
     if found.equal:
-        return "The tables equal Pennylane, as of the last sync."
+        unread = any(comparison.unreadable for comparison in found.tables.values())
+        return f"The tables equal {'what could be read of ' if unread else ''}Pennylane, as of the last sync."
     which = "" if details else " Which ones: verify --details."
     return f"{counted(found.differences, 'row')} to heal: pennylane-sync sync --full.{which}"

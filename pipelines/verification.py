@@ -140,6 +140,7 @@ class Verification:
         with ThreadPoolExecutor(WORKERS, "pennylane") as self._executor:
             try:
                 self._compare_listed()
+                self._reader.judge()
                 for kind in KINDS:
                     self._compare_unlisted(kind)
                 feeds_reach_back = self._explain()

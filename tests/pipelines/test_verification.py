@@ -5,7 +5,7 @@ from math import ceil
 
 import pytest
 
-from pipelines.errors import PennylaneUnreachable
+from pipelines.errors import BrokenAnswer, PennylaneUnreachable
 from pipelines.progress import Progress
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, INVOICES, Table
 from pipelines.verification import NeverSynchronized, Verification, Verified
@@ -360,6 +360,14 @@ def _owner(company: Company) -> int:
     """An account with several documents."""
     owners = [one.customer_id for one in company.world.invoices if one.customer_id and one.settles]
     return max(owners, key=lambda one: (owners.count(one), one))
+
+
+def test_where_most_cannot_be_read_nothing_is_said_to_be_equal(company: Company) -> None:
+    company.sync()
+    for invoice in company.world.invoices:
+        invoice.extra = {"amount": "unreadable"}
+    with pytest.raises(BrokenAnswer, match="invoices cannot be read"):
+        verified(company)
 
 
 def test_a_record_that_cannot_be_read_is_said_to_be_so_and_not_to_be_missing(company: Company) -> None:
