@@ -24,6 +24,7 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
+from assets.old_runs import delete_runs
 from benchmarks.each_minute import CRON
 from benchmarks.overhead import ROOT, Servers, Used, serving
 from benchmarks.stand_in import Size, StandIn, stand_in
@@ -123,12 +124,13 @@ def one_tick(servers: Servers, tick: datetime, companies: int) -> tuple[list[dg.
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of processor time, and bytes."""
+    """Seconds, bytes of memory and of disk. Of Dagster and Postgres it is processor time."""
 
     dagster: float
     postgres: float
     memory: int
     disk: int
+    deletion: float
 
 
 def table(records: list[dg.RunRecord], tick: datetime, cost: Cost) -> Table:
@@ -138,6 +140,7 @@ def table(records: list[dg.RunRecord], tick: datetime, cost: Cost) -> Table:
     shown = Table("", "", title=f"An hour of {len(records)} companies", title_justify="left", show_header=False)
     for name, value in {
         "runs, of which failed": f"{len(records)}, {failed}",
+        "asked for within": f"{max(r.create_timestamp.timestamp() for r in records) - tick.timestamp():.1f} s",
         "waited until they began, median and longest": f"{median(waited):.0f} s, {max(waited):.0f} s",
         "took, median and longest": f"{median(took):.1f} s, {max(took):.1f} s",
         "from the tick to the end of the last": f"{max(r.end_time or 0 for r in records) - tick.timestamp():.0f} s",
@@ -145,6 +148,7 @@ def table(records: list[dg.RunRecord], tick: datetime, cost: Cost) -> Table:
         "of Postgres, per run": f"{cost.postgres:.0f} s, {cost.postgres / len(records):.2f} s",
         "memory, at most": f"{cost.memory / 1e6:,.0f} MB",
         "Dagster's storage grew, per run": f"{cost.disk / 1e6:.0f} MB, {cost.disk / len(records) / 1e3:.0f} kB",
+        "to delete these runs": f"{cost.deletion:.1f} s",
     }.items():
         shown.add_row(name, value)
     return shown
@@ -197,8 +201,12 @@ def measure(companies: int, *, postgres: bool, say: Console) -> Table:
             records, memory = one_tick(servers, tick, companies)
             servers.settle()
             used = servers.used() - before
-            spent = Cost(used.ended + used.living, kept.used() - of_postgres, memory, kept.size() - size)
-            return table(records, tick, spent)
+            processor, grown = used.ended + used.living, kept.size() - size
+            of_postgres = kept.used() - of_postgres
+            began = time.monotonic()
+            sum(delete_runs(servers.instance, datetime.now(UTC)))
+            deletion = time.monotonic() - began
+            return table(records, tick, Cost(processor, of_postgres, memory, grown, deletion))
 
 
 def main() -> None:
