@@ -1,5 +1,6 @@
 """Runs as the schedule and a backfill launch them: what they materialize, and how they fail."""
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -10,9 +11,11 @@ from sqlalchemy import update
 from pipelines.progress import Progress
 from pipelines.warehouse import warehouse_at
 from resources.store import Store, leases
+from sandbox.changes.customers import update_customer
+from sandbox.changes.invoices import update_invoice
 from sandbox.server import SandboxServer
 from tests.assets.dagster import DagsterSide, dagster_side, failure
-from tests.pipelines.truth import held
+from tests.pipelines.truth import differences, expected, held
 from tests.program import Program, control
 
 COUNTS = {"rows_in", "rows_added", "rows_changed", "rows_removed", "requests", "seconds_waited_for_limit"}
@@ -101,6 +104,50 @@ def test_a_run_that_pennylane_refuses_fails_with_one_line_and_the_next_one_heals
     control(sandbox, "DELETE", "faults")
     assert side.run("hourly_sync", company).success
     assert side.installation.connections.get(company).last_error is None
+
+
+def warnings(side: DagsterSide, result: dg.ExecuteInProcessResult) -> list[str]:
+    """What the log of a run shows as such."""
+    entries = side.instance.all_logs(result.run_id)
+    return [entry.user_message for entry in entries if entry.level == logging.WARNING]
+
+
+def test_what_cannot_be_read_is_told_by_the_materializations_and_the_run_s_log_until_it_can_be(
+    side: DagsterSide, sandbox: SandboxServer, left_out: list[int]
+) -> None:
+    world = sandbox.world
+    account = next(one for one in world.customers if one.id not in left_out)
+    invoice = next(one for one in world.invoices if one.settles and one.matches and one.customer_id not in left_out)
+    update_customer(world, id=account.id)
+    update_invoice(world, id=invoice.id)
+    wrong = {"created_at": "yesterday"}
+    control(
+        sandbox, "POST", "faults", path="/customers$", kind="changed", item=wrong, only_ids=[account.id], times=None
+    )
+    control(
+        sandbox, "POST", "faults", path=f"/{invoice.id}/matched_transactions$", kind="status", status=400, times=None
+    )
+    of_the_account = f"accounts {account.id}: created_at is no timestamp with time zone"
+    of_the_invoice = f"payments of invoice {invoice.id}: matched_transactions refused with status 400"
+    for _ in range(2):
+        result = side.run("hourly_sync", world.id)
+        told = metadata(result)
+        assert (told["accounts"]["set_aside"], told["accounts"]["set_aside_reasons"]) == (1, [of_the_account])
+        assert (told["payments"]["set_aside"], told["payments"]["set_aside_reasons"]) == (1, [of_the_invoice])
+        assert [told[table]["set_aside"] for table in ("invoices", "credit_notes", "contacts")] == [0, 0, 0]
+        said = "Set aside, since it cannot be read; each sync tries again: "
+        assert warnings(side, result) == [said + of_the_account, said + of_the_invoice]
+    kept = side.events()
+    assert [text for text in (account.name, *account.emails, wrong["created_at"]) if text in kept] == []
+
+    control(sandbox, "DELETE", "faults")
+    result = side.run("hourly_sync", world.id)
+    told = metadata(result)
+    assert [told[table]["set_aside"] for table in ("accounts", "payments")] == [0, 0]
+    assert not any("set_aside_reasons" in one for one in told.values())
+    assert warnings(side, result) == []
+    truth = expected(world, sandbox.url, left_out)
+    assert differences(held(side.installation.warehouse, world.id), truth) == []
 
 
 def test_an_unreachable_pennylane_fails_the_run_with_what_to_check(

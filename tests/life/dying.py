@@ -15,7 +15,8 @@ from tests.model.places import PLACES, PLACES_IN_DLT, at
 
 
 def installation_of(home: Path, pennylane_url: str, warehouse_url: str) -> Installation:
-    """An installation with these settings, and with connections in its home."""
+    """An installation with these settings. The connections are kept where its users have them by default: in a SQLite
+    file of its home, or, beside tables in Postgres, in a schema of their own there."""
     installation = Installation()
     installation.settings = Settings(
         _env_file=None,
@@ -24,7 +25,7 @@ def installation_of(home: Path, pennylane_url: str, warehouse_url: str) -> Insta
         pennylane_client_secret=core.CLIENT_SECRET,
         pennylane_sync_home=home,
         WAREHOUSE_URL=warehouse_url,
-        CONNECTIONS_URL=f"sqlite:///{home / 'connections.sqlite'}",
+        CONNECTIONS_URL=None,
     )
     return installation
 

@@ -8,11 +8,11 @@ import pytest
 
 from resources.tokens import AuthorizationLost
 from tests.life.mortal import Mortal
-from tests.model.places import PLACES, PLACES_IN_DLT
+from tests.model.places import COSTS_THE_TOKEN, PLACES, PLACES_IN_DLT
 from tests.pipelines.company import make_sandbox
 from tests.program import Program
 
-TOKENS = {"before a refresh", "before saving a token", "after saving a token"}
+TOKENS = {"before a refresh", "after saving a token"} | COSTS_THE_TOKEN
 STAGES = [
     ("between pages", 3), ("before landing", 1), ("before deleting", 3), ("between deletions", 3),
     ("after extract", 1), ("after normalize", 1), ("with some tables copied", 1), ("before a merge", 2),
@@ -26,6 +26,15 @@ def test_every_place_is_a_stage() -> None:
     tried = {place for place, _ in STAGES} | TOKENS
     beside = {"before a request", "before loading", "after loading"}
     assert tried | beside == {place.partition(" (")[0] for place in (*PLACES, *PLACES_IN_DLT)}
+
+
+def test_who_has_the_tables_in_postgres_has_the_connections_there_too(mortal: Mortal) -> None:
+    """What is killed around a refresh holds the store's lock: a file's in the one case, a row's in the other."""
+    in_a_file = (mortal.home / "connections.sqlite").exists()
+    assert in_a_file == mortal.warehouse_url.startswith("duckdb")
+    if not in_a_file:
+        with mortal.installation().warehouse.session() as session:
+            assert session.rows("SELECT company_id FROM pennylane_sync.connections") == [(mortal.id,)]
 
 
 @pytest.fixture(scope="module", params=["DuckDB", "Postgres"])
@@ -84,19 +93,18 @@ def test_no_token_is_lost_by_a_kill_around_its_refresh(mortal: Mortal, stage: st
     assert mortal.differences() == []
 
 
-def test_a_kill_between_a_tokens_refresh_and_its_saving_asks_to_authorize_again(mortal: Mortal) -> None:
-    """Pennylane has then used up the refresh token, and the new one is gone: nobody can spare the person this."""
+@pytest.mark.parametrize("stage", sorted(COSTS_THE_TOKEN))
+def test_a_kill_between_a_tokens_refresh_and_its_saving_asks_to_authorize_again(mortal: Mortal, stage: str) -> None:
     mortal.connect(token_lasts=timedelta(minutes=5))
     mortal.change()
 
-    assert mortal.sync_killed_at("before saving a token", 1, full=False)
+    assert mortal.sync_killed_at(stage, 1, full=False)
     with pytest.raises(AuthorizationLost, match=f"Company {mortal.id}: .* pennylane-sync connect"):
         mortal.sync()
 
     assert mortal.installation().connections.get(mortal.id).state == "needs_authorization"
-    if mortal.warehouse_url.startswith("duckdb"):
-        said = Program(mortal.home, mortal.server.url).fails("sync")
-        assert "must be authorized again: pennylane-sync connect" in said
+    said = Program(mortal.home, mortal.server.url, WAREHOUSE_URL=mortal.warehouse_url).fails("sync")
+    assert "must be authorized again: pennylane-sync connect" in said
 
     mortal.connect()
     mortal.sync()

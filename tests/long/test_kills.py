@@ -10,7 +10,7 @@ import pytest
 from resources.tokens import AuthorizationLost
 from tests.life.mortal import Mortal
 from tests.long.tried import tried
-from tests.model.places import PLACES, PLACES_IN_DLT
+from tests.model.places import COSTS_THE_TOKEN, PLACES, PLACES_IN_DLT
 from tests.pipelines.company import make_sandbox
 
 PARTS = 6
@@ -58,7 +58,7 @@ def test_whenever_a_sync_is_killed_the_next_one_ends_equal_to_the_truth(
             else:
                 place = chance.choice(places)
                 killed = mortal.sync_killed_at(place, chance.choice([1, 1, 2, 3, 5, 10, 30]), full=full)
-            token_is_lost |= killed and place in ("before saving a token", "a random moment")
+            token_is_lost |= killed and place in COSTS_THE_TOKEN | {"a random moment"}
             tried[f"kills, {database}: {place if killed else 'none, as it ended before'}"] += 1
             if token_is_lost:
                 break

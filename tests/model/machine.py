@@ -28,7 +28,7 @@ from sandbox.changes.randomly import CHANGES
 from sandbox.faults import Fault
 from tests.model.demands import DOCUMENTS, Fate, Tables, demanded, touched_though_left_out, without_times
 from tests.model.office import Killed, Office
-from tests.model.places import PLACES
+from tests.model.places import COSTS_THE_TOKEN, PLACES
 from tests.model.plain_loading import without_dlt
 from tests.pipelines.company import DAY, HOUR, WEEK, file_with_tables, make_sandbox
 from tests.pipelines.truth import KEYS, differences, expected, held
@@ -271,7 +271,7 @@ class CompanyLife(RuleBasedStateMachine):
         if "token" in place or "refresh" in place:
             self.office.time.pass_(DAY)
             time = 1
-        if place == "before saving a token":
+        if place in COSTS_THE_TOKEN:
             self.may_lose_authorization = True
         if self._sync(full=full, within=self.office.dying_at(PLACES[place], time)) == "killed":
             self.counted[f"killed (within the process): {place}"] += 1

@@ -45,9 +45,13 @@ PLACES: dict[str, Place] = {
     "after landing": Place(Landing, "land", "after"),
     "before a refresh": Place(PennylaneOAuth, "renew", "before"),
     "before saving a token": Place(TokenSlot, "replace", "before"),
+    "before committing a token": Place(TokenSlot, "replace", "after"),
     "after saving a token": Place(TokenSource, "_obtain", "after"),
 }
 """Places in what is our own."""
+
+COSTS_THE_TOKEN = {"before saving a token", "before committing a token"}
+"""Where Pennylane has used up the refresh token, and the new one is not kept yet: nobody can spare a person this."""
 
 PLACES_IN_DLT: dict[str, Place] = {
     "after extract": Place(Pipeline, "extract", "after"),
