@@ -311,10 +311,15 @@ class DetailsSync:
             return
         reader = Reader(self._landing.company_id, published(self._landing), self._clock)
         reader.restore(self._landing.state.get(UNREADABLE, {}))
-        already_told = reader.told()
+        already_told, already_aside = reader.told(), dict(reader.unreadable)
         # By their ids alone: they are ours, and filters that leave accounts out may lose those without one.
+        came: set[int] = set()
         for _, rows in fetch(self._pennylane, reader, self._refreshing, INVOICE, invoices, excluded=frozenset()):
             self._landing.land({INVOICES: rows})
+            came |= {row[INVOICES.id_column] for row in rows}
+        # What was set aside and is gone stays so: no event will tell of it again, and the next sync removes it.
+        gone = {(INVOICES, one) for one in set(invoices) - came}
+        reader.unreadable = {one: why for one, why in already_aside.items() if one in gone} | reader.unreadable
         self._landing.land({}, {**self._landing.state, UNREADABLE: reader.to_state()})
         self._refreshed |= set(invoices)
         self._report.unreadable += [one for one in reader.told() if one not in already_told]

@@ -357,14 +357,14 @@ class ListsSync:
                 self._watch(Progress("changes", self._fetched))
                 if pieces.full:
                     pieces.land(None)
-        unreadable = self._reader.unreadable_ids(table)
-        gone -= unreadable
+        gone -= self._reader.unreadable_ids(table)
         if gone:
             gone -= self._found_without_account(kind, self._now(), gone)
+            gone -= self._reader.unreadable_ids(table)  # so, too, what has come only now, and cannot be read
             with self._landing.writing() as session:
                 removed = remove_gone(session, self._landing.company_id, table, gone)
                 self._landing.tally[table] += Tally(removed=removed)
-        return found | wanted & unreadable
+        return found
 
     def _catch_up(self, included_again: Collection[int], pieces: Pieces) -> None:
         """Accounts that were excluded at the last sync and no longer are: all that is theirs is read anew.

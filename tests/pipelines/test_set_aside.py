@@ -267,3 +267,48 @@ def test_a_kind_of_which_most_cannot_be_read_fails_the_sync_until_it_can_be(
     company.sync(after=60)
     assert company.differences() == []
     assert aside(company) == []
+
+
+def test_an_invoice_deleted_while_another_comes_without_its_id_is_gone_after_the_next_sync(company: Company) -> None:
+    """Which of the two is gone cannot be told at first; that its payments are gone, too, is noticed meanwhile."""
+    company.sync()
+    gone = _paid(company)
+    hidden = next(one.id for one in company.world.invoices if one.settles and one.id != gone)
+    invoices.delete_invoice(company.world, id=gone)
+    invoices.update_invoice(company.world, id=hidden)
+    disturb(company, "v2/customer_invoices$", kind="changed", item_without=["id"], only_ids=[hidden])
+    company.sync(after=60, rotation=1000)
+    assert {one.id for one in aside(company)} == {gone, hidden}
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_a_credit_note_that_changes_while_an_invoice_comes_without_its_id_is_read(company: Company) -> None:
+    company.sync()
+    note = invoices.create_credit_note(company.world)["id"]
+    hidden = next(one.id for one in company.world.invoices if one.settles and one.id != note)
+    invoices.update_invoice(company.world, id=hidden)
+    disturb(company, "v2/customer_invoices$", kind="changed", item_without=["id"], only_ids=[hidden])
+    company.sync(after=60)
+    assert (company.id, note) in company.held()["credit_notes"]
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []
+
+
+def test_an_invoice_that_loses_its_account_and_comes_without_its_id_is_not_taken_for_deleted(company: Company) -> None:
+    """Many accounts are left out by ranges, in which it no longer stands: it is asked for by its id alone."""
+    company.excluded = set(range(1, 2000))
+    company.sync()
+    held = company.held()["invoices"]
+    moved = invoices.move_invoice(company.world, customer_id=None)["id"]
+    disturb(company, "v2/customer_invoices$", kind="changed", item_without=["id"], only_ids=[moved])
+    company.sync(after=60)
+    assert company.held()["invoices"][company.id, moved] == held[company.id, moved]
+    undisturbed(company)
+    company.sync(after=60)
+    assert company.differences() == []
+    assert aside(company) == []
