@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
 from pipelines.tables import DATASET
@@ -121,7 +121,7 @@ class DuckDBWarehouse(Warehouse):
         retrying = Retrying(
             retry=retry_if_exception_type(_FileLocked),
             stop=stop_after_delay(self._lock_wait_seconds),
-            wait=wait_exponential_jitter(multiplier=0.05, max=1),
+            wait=wait_random(min=0.02, max=0.2),  # others of ours hold it for some hundredths of a second
             reraise=True,
         )
         try:
