@@ -168,13 +168,19 @@ def test_a_crash_while_a_table_is_mended_leaves_the_mending_to_the_next_sync(
 
 
 @pytest.mark.parametrize(
-    "table",
-    ["receivables_staging_{}.invoices", "receivables._dlt_loads", "receivables._dlt_pipeline_state"],
+    "statement",
+    [
+        "CREATE TABLE receivables_staging_{}.invoices (invoice_id BIGINT)",
+        "DROP TABLE receivables._dlt_loads",
+        "DROP TABLE receivables._dlt_pipeline_state",
+    ],
 )
-def test_tables_of_the_loading_itself_that_were_dropped_come_back(make_company: MakeCompany, table: str) -> None:
+def test_tables_of_the_loading_itself_that_are_wrong_or_gone_are_made_anew(
+    make_company: MakeCompany, statement: str
+) -> None:
     company = make_company(2, 5)
     company.lists_only()
-    by_hand(company, f"DROP TABLE {table.format(company.id)}")
+    by_hand(company, statement.format(company.id))
     invoices.create_invoice(company.world)
     company.world.clock.advance(HOUR)
     company.lists_only()
