@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from pipelines.committed import State, committed, forget_packages
 from pipelines.damage import drop_damaged_staging, look_for_damage, prepare
-from pipelines.errors import naming
+from pipelines.errors import PipelineError, naming
 from pipelines.indexes import index
 from pipelines.records import Row
 from pipelines.removal import excluded_before
@@ -28,7 +28,7 @@ from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.tally import Tally, compare
 from pipelines.versions import upgrade
 from pipelines.views import describe
-from pipelines.warehouse import Session, Warehouse, id_list, staging_layout
+from pipelines.warehouse import STAGING, Session, Warehouse, id_list, staging_layout
 
 if TYPE_CHECKING:
     from pipelines.loading import Loader
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 PIECE_ROWS = 10_000
 PIECE_SECONDS = 30.0
 """A crash costs at most a piece: rows are landed when either is reached."""
+FEW_COMPANIES = 10
+"""Of so many, the tables in which dlt puts what it merges are opened sooner than they are made anew."""
 
 
 class Landing:
@@ -160,12 +162,15 @@ class Landing:
             forget_packages(session, self.company_id)
 
     def _empty_staging(self) -> None:
-        """Of what dlt puts there to merge it, nothing is needed any more.
+        """Of what dlt puts there to merge it, nothing is needed any more; a DuckDB file is opened with all its tables.
 
-        With hundreds of companies, their empty tables would make a DuckDB file take ten times as long to open.
+        With 200 companies, their empty ones made that take ten times as long. All is landed by now: what cannot be
+        dropped is left to the next sync.
         """
-        if self._loader is not None:
-            with self.writing() as session:
+        if self._loader is None:
+            return
+        with contextlib.suppress(PipelineError), self.writing() as session:
+            if not session.is_postgres and sum(map(bool, map(STAGING.fullmatch, session.schemas()))) > FEW_COMPANIES:
                 session.empty(self._staging)
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:

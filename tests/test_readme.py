@@ -69,7 +69,7 @@ def test_each_error_in_the_list_is_one_that_the_code_says() -> None:
     code = "".join(
         path.read_text(encoding="utf-8")
         for folder in ("cli", "pipelines", "resources")
-        for path in (ROOT / folder).glob("*.py")
+        for path in (ROOT / folder).rglob("*.py")
     )
     for cells in _rows(_section("What errors mean")):
         phrase = cells[0].strip("`")

@@ -170,14 +170,12 @@ def test_a_crash_while_a_table_is_mended_leaves_the_mending_to_the_next_sync(
 @pytest.mark.parametrize(
     "statement",
     [
-        "CREATE TABLE receivables_staging_{}.invoices (invoice_id BIGINT)",
+        "DROP TABLE receivables_staging_{}.invoices",
         "DROP TABLE receivables._dlt_loads",
         "DROP TABLE receivables._dlt_pipeline_state",
     ],
 )
-def test_tables_of_the_loading_itself_that_are_wrong_or_gone_are_made_anew(
-    make_company: MakeCompany, statement: str
-) -> None:
+def test_tables_of_the_loading_itself_that_were_dropped_come_back(make_company: MakeCompany, statement: str) -> None:
     company = make_company(2, 5)
     company.lists_only()
     by_hand(company, statement.format(company.id))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import PennylaneUnreachable, WarehouseBusy, WarehouseUnusable
-from pipelines.warehouse import STAGING, DuckDBWarehouse, PostgresWarehouse, Warehouse, warehouse_at
+from pipelines.tables import DATASET
+from pipelines.warehouse import DuckDBWarehouse, PostgresWarehouse, Session, Warehouse, staging_layout, warehouse_at
 from tests.pipelines.company import Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.test_interruptions import failing_after
@@ -23,16 +24,35 @@ def test_no_working_files_stay_behind(company: Company, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"receivables.duckdb", "dlt"}
 
 
-def test_nothing_is_left_of_what_was_put_aside_to_be_merged(
+def test_what_is_put_aside_to_be_merged_is_empty_afterwards_and_holds_no_names(
     make_company: MakeCompany, any_warehouse: Warehouse
 ) -> None:
     company = make_company(warehouse=any_warehouse)
     company.sync()
     company.sync(full=True)
     with company.warehouse.session() as session:
-        staging = [schema for schema in session.schemas() if STAGING.fullmatch(schema)]
-        left = [table for schema in staging for table in session.relations(schema)]
-    assert (len(staging), left) == (1, [])
+        counts = _staging(session, company)
+    assert {table for table in counts if not table.startswith("_dlt")} >= {"accounts", "invoices", "payments"}
+    assert {count for table, count in counts.items() if not table.startswith("_dlt")} == {0}
+
+
+@pytest.mark.duckdb("opened with all its tables")
+def test_in_a_file_of_many_companies_not_even_the_tables_for_it_are_left(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.landing.FEW_COMPANIES", 0)
+    company.sync()
+    with company.warehouse.session() as session:
+        assert _staging(session, company) == {}
+    company.sync(full=True)
+    assert company.differences() == []
+
+
+def _staging(session: Session, company: Company) -> dict[str, int]:
+    """The tables of a company's staging schema, with their rows."""
+    schema = staging_layout(company.id) % DATASET
+    assert schema in session.schemas()
+    return {table: session.value(f'SELECT count(*) FROM "{schema}"."{table}"') for table in session.relations(schema)}
 
 
 @pytest.mark.duckdb("a file; tests/life/test_secrets.py searches Postgres")
