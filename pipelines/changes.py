@@ -88,9 +88,14 @@ def has_news(pennylane: Pennylane, cursors: Mapping[str, Cursor]) -> bool:
         return True
 
 
-def touched(events: Iterable[Event], operation: str | None = None) -> set[int]:
-    """The ids of the records that the events are about; only of those of one operation, where it is given."""
-    return {one for one, _, what in events if operation in (None, what)}
+def touched(events: Iterable[Event]) -> set[int]:
+    """The ids of the records that the events are about."""
+    return {one for one, _, _ in events}
+
+
+def maybe_deleted(events: Iterable[Event]) -> set[int]:
+    """The ids of the records of which an event says that they were deleted, or something that we do not know."""
+    return {one for one, _, what in events if what not in ("insert", "update")}
 
 
 def _may_recur(at: datetime, until: datetime) -> bool:

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pipelines.changes import CLOCKS_APART, Cursor, CursorTooOld, Event, cursors_of, fetch, read_feed, touched
+from pipelines.changes import (
+    CLOCKS_APART,
+    Cursor,
+    CursorTooOld,
+    Event,
+    cursors_of,
+    fetch,
+    maybe_deleted,
+    read_feed,
+    touched,
+)
 from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
@@ -274,7 +284,7 @@ class ListsSync:
         }
         for path, feed in feeds.items():
             events[path], following[path] = feed.result()
-        if self._excluded & touched(events[ACCOUNT.changelog], "delete"):
+        if self._excluded & maybe_deleted(events[ACCOUNT.changelog]):
             self._keep_out(touched(events[INVOICE.changelog]))
         self._landing.known_until = self._known_until(cursors)
         pieces = Pieces(self._landing)

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,7 +42,7 @@ class PostgresServer:
     programs: Path
     """The folder of `pg_dump` and its like."""
     control: Callable[..., None]
-    """Runs `pg_ctl` with an action, such as `stop` or `start`."""
+    """Runs `pg_ctl` with an action, such as `stop` or `start`, or a program `within` which it is run."""
 
     def url(self, database: str) -> str:
         """The way most servers are reached: host, port and password."""
@@ -56,8 +56,10 @@ class PostgresServer:
         """As when the machine loses power."""
         self.control("-m", "immediate", "stop")
 
-    def start(self) -> None:
-        self.control("start")
+    def start(self, largest_file: int | None = None) -> None:
+        """`largest_file`: in bytes; nothing can be written beyond, as on a disk that is full."""
+        limited = ["prlimit", f"--fsize={largest_file}:"] if largest_file else []
+        self.control("start", within=limited)
 
     def run(self, statement: str) -> None:
         """Runs one statement outside any transaction."""
@@ -118,8 +120,8 @@ def _started(folder: Path, user: dict[str, Any]) -> Iterator[PostgresServer]:
     given = " ".join(f"-c {name}={value}" for name, value in options.items())
     _run([programs / "initdb", "-D", data, f"--pwfile={password_file}", *_NEW], folder, user)
 
-    def run_control(*action: str) -> None:
-        _run([*control, "-o", given, *action], folder, user)
+    def run_control(*action: str, within: Sequence[str] = ()) -> None:
+        _run([*within, *control, "-o", given, *action], folder, user)
 
     run_control("start")
     server = PostgresServer(port, password, folder, programs, run_control)

@@ -9,6 +9,7 @@ from pipelines.exclusions import publish
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
 from sandbox.changes import customers, invoices, receipts
+from sandbox.faults import Fault
 from tests.pipelines.company import WEEK, Company
 from tests.pipelines.truth import held
 
@@ -54,6 +55,29 @@ def test_an_excluded_account_that_pennylane_deletes_stays_as_it_was_left(company
     assert before["accounts"]
     assert _rows(company, gone)["accounts"] == before["accounts"]
     assert _rows(company, gone)["contacts"] == before["contacts"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"item_without": ["operation"]}, {"item": {"operation": None}}, {"item": {"operation": "removed"}}],
+    ids=["as a deletion", "without a word", "as null", "in a new word"],
+)
+def test_what_a_deleted_excluded_account_leaves_behind_stays_out_however_its_end_is_told(
+    company: Company, told: dict[str, Any]
+) -> None:
+    gone, _ = _two_accounts(company)
+    company.excluded = {gone}
+    company.sync()
+    left_behind = invoices.create_invoice(company.world, customer_id=gone)["id"]
+    customers.delete_customer(company.world, id=gone)
+
+    company.server.sandbox.faults.add(Fault("/changelogs/customers", "changed", times=None, **told))
+    company.sync()
+    company.server.sandbox.faults.clear()
+    invoices.update_invoice(company.world, id=left_behind, label="edited")
+    company.sync()
+
+    assert (company.id, left_behind) not in held(company.warehouse, company.id)["invoices"]
 
 
 def test_new_invoices_credit_notes_and_payments_of_an_excluded_account_change_nothing(company: Company) -> None:

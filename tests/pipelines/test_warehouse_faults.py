@@ -21,6 +21,8 @@ from tests.pipelines.conftest import MakeCompany
 from tests.postgres import PostgresServer, running_postgres
 
 ROOT = Path(__file__).parents[2]
+LARGEST_FILE = 16 * 2**20
+"""Bytes; Postgres makes the files of its log as large from the start."""
 
 
 class Disturbed:
@@ -108,6 +110,34 @@ def test_a_postgres_that_is_down_is_told_and_the_next_sync_goes_on(
         company.sync(after=60)
     assert own_server.password not in str(told.value)
     own_server.start()
+    company.sync(after=60, rotation=1000)
+    assert company.differences() == []
+
+
+def test_a_postgres_whose_disk_is_full_loses_nothing_and_once_there_is_room_the_next_sync_is_whole(
+    make_company: MakeCompany, own_server: PostgresServer
+) -> None:
+    """A limit on the size of files, at which a table has arrived, does as a full disk does."""
+    own_server.run("CREATE DATABASE full_disk")
+    company = make_company(4, 20, warehouse_at(own_server.url("full_disk")))
+    company.sync()
+    with company.warehouse.session() as session:
+        session.execute(
+            "INSERT INTO receivables.invoices SELECT filled.* FROM "
+            "(SELECT to_jsonb(one) AS row FROM receivables.invoices AS one LIMIT 1), generate_series(1, 30000) AS id, "
+            "jsonb_populate_record(NULL::receivables.invoices, row || jsonb_build_object("
+            "'company_id', 999, 'invoice_id', id, 'label', repeat('x', 500))) AS filled"
+        )
+        assert session.value("SELECT pg_relation_size('receivables.invoices')") > LARGEST_FILE
+    change_randomly(company.world, count=40)
+    own_server.run("CHECKPOINT")  # what it would else write as it starts
+    own_server.stop()
+    own_server.start(largest_file=LARGEST_FILE)
+    said = _sync_disturbed(company)
+    own_server.stop()
+    own_server.start()
+    assert "File too large" in said
+    assert "Nothing is lost" in said
     company.sync(after=60, rotation=1000)
     assert company.differences() == []
 
