@@ -17,7 +17,7 @@ test-postgres: .venv/installed-dev
 	$(BIN)/pytest tests/pipelines tests/life tests/cli tests/assets -n 3 --dist worksteal -m "not long"
 
 test-long: .venv/installed-dev
-	$(BIN)/pytest tests/long -n 2 --dist worksteal -m long
+	$(BIN)/pytest tests/long -n 3 --dist worksteal -m long
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.test_interruptions import failing_after
 
 
+@pytest.mark.duckdb("from its file to Postgres")
 def test_a_first_listing_that_was_interrupted_goes_on_in_postgres(
     make_company: MakeCompany, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
