@@ -9,7 +9,9 @@ token, so the headers of the answers are the truth:
   clock, of which `Date` and the times of sending and receiving leave only an interval open.
 - What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
   all of it arrives in time.
-- Where the answers count more requests than ours, others use the token too: a few are left to them.
+- Where the answers count more requests than ours, others use the token too: a few are left to them. Of these, what an
+  answer tells to be there is still taken, one by one, each by who has just heard and has nothing under way: two that
+  leave something to each other would else both leave it unused.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
 
@@ -26,6 +28,8 @@ REQUESTS_PER_SECOND = _DOCUMENTED_LIMIT / WINDOW_SECONDS
 _LONGEST_WINDOW = 60.0
 """Seconds; what is said to end later (milliseconds, a clock gone wrong) says nothing."""
 _SOONEST = 0.005
+_JUST_NOW = 0.05
+"""Seconds for which what an answer told is taken to be so still, where others use the token, too."""
 
 
 class Stopped(Exception):
@@ -109,6 +113,7 @@ class Pacer:
         self._next = float("-inf")
         self._spacing = 0.0
         self._answered = False
+        self._heard = float("-inf")
         self._blocked_until = float("-inf")
 
     def stop(self) -> None:
@@ -138,6 +143,7 @@ class Pacer:
                 self._round_trip = took if not self._round_trip else 0.8 * self._round_trip + 0.2 * took
                 self._learn(headers, ticket.sent, now)
                 self._answered = True
+                self._heard = now
             self._in_flight -= 1
             self._changed.notify_all()
 
@@ -195,7 +201,7 @@ class Pacer:
         left = self._limit if self._window.left is None else self._window.left
         usable = left - self._in_flight - min(self._left_to_others(), self._limit - 1)
         if usable <= 0:
-            return max(ends - now, _SOONEST)
+            return 0 if self._may_take_one_more(now) else max(ends - now, _SOONEST)
         if now < self._next:
             return self._next - now
         soonest = self.server.earliest_local(self._window.reset) if self.server.known else ends
@@ -213,8 +219,17 @@ class Pacer:
 
     def _left_to_others(self) -> int:
         """What other programs may use before we hear of it, going by this window and the one before."""
-        others = max(self._window.others, self._others_before)
-        return 1 + math.ceil(1.5 * others * self._round_trip / WINDOW_SECONDS) if others else 0
+        others = self._others_in_a_round_trip()
+        return 1 + math.ceil(1.5 * others) if others else 0
+
+    def _others_in_a_round_trip(self) -> float:
+        return max(self._window.others, self._others_before) * self._round_trip / WINDOW_SECONDS
+
+    def _may_take_one_more(self, now: float) -> bool:
+        """Whether an answer has just told that there is enough for one of ours and all that others ask meanwhile."""
+        left = self._window.left or 0
+        enough = 2 + math.floor(self._others_in_a_round_trip() + 0.9)
+        return not self._in_flight and now - self._heard < _JUST_NOW and left >= enough
 
 
 @dataclass
