@@ -1,11 +1,12 @@
 """Deletes old runs. Dagster purges its schedules' ticks (dagster.yaml), but keeps runs and event logs for ever."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
 from resources.installation import Installation
 
@@ -23,6 +24,7 @@ def delete_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[int]
     while runs := instance.get_runs(old, limit=_AT_ONCE):
         for run in runs:
             _delete(instance, run.run_id)
+        _delete_check_results(instance, [run.run_id for run in runs])
         yield len(runs)
 
 
@@ -33,6 +35,15 @@ def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
     if isinstance(storage, SqliteEventLogStorage):
         # A file of its own per run, of which Dagster deletes the rows only.
         Path(storage.path_for_shard(run_id)).unlink(missing_ok=True)
+
+
+def _delete_check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    """Dagster keeps those when it deletes a run."""
+    storage = instance.event_log_storage
+    if isinstance(storage, SqlEventLogStorage):
+        with storage.index_connection() as connection:
+            of_these = AssetCheckExecutionsTable.c.run_id.in_(run_ids)
+            connection.execute(AssetCheckExecutionsTable.delete().where(of_these))
 
 
 @dg.op(name="delete")

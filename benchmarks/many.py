@@ -1,9 +1,10 @@
 """What many companies cost on one machine: an hour's tick with a run for each, from the queue to the end of the last.
 
-`python -m benchmarks.many [--postgres] [COMPANIES]`: a sandbox that serves them all, without a rate limit (each company
-has a limit of its own), their lists read, one change at each, and `pennylane-sync start` whose schedule ticks
-once. Prints how long runs waited in the queue and took, and what processor, memory and disk they cost. With --postgres,
-the tables and Dagster's storage are in a Postgres of its own (without fsync), with the settings of `deploy/`.
+`python -m benchmarks.many [--postgres] [--rotation REQUESTS] [COMPANIES]`: a sandbox that serves them all, each with a
+rate limit of its own, their lists read, one change at each, and `pennylane-sync start` whose schedule ticks once.
+Prints how long runs waited in the queue and took, and what processor, memory and disk they cost. With --postgres, the
+tables and Dagster's storage are in a Postgres of its own (without fsync), with the settings of `deploy/`. --rotation is
+PENNYLANE_SYNC_DETAIL_REQUESTS: with few requests the run itself is what is measured, else waiting for the limit.
 """
 
 import argparse
@@ -163,7 +164,7 @@ def table(records: list[dg.RunRecord], tick: datetime, cost: Cost) -> Table:
     return shown
 
 
-def _installation(home: Path, url: str, storage: dict[str, str]) -> tuple[Installation, dict[str, str]]:
+def _installation(home: Path, url: str, storage: dict[str, str], rotation: int) -> tuple[Installation, dict[str, str]]:
     """One over these, and the environment of programs that share it."""
     others = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment = (
@@ -173,7 +174,7 @@ def _installation(home: Path, url: str, storage: dict[str, str]) -> tuple[Instal
             "PENNYLANE_URL": url,
             "PENNYLANE_SYNC_HOME": str(home),
             "CONNECTIONS_URL": f"sqlite:///{home / 'connections.sqlite'}",
-            "PENNYLANE_SYNC_DETAIL_REQUESTS": "20",
+            "PENNYLANE_SYNC_DETAIL_REQUESTS": str(rotation),
             "NO_PROXY": "127.0.0.1,localhost",
         }
     )
@@ -188,14 +189,14 @@ def _installation(home: Path, url: str, storage: dict[str, str]) -> tuple[Instal
     return installation, environment
 
 
-def measure(companies: int, *, postgres: bool, say: Console) -> Table:
+def measure(companies: int, *, postgres: bool, rotation: int, say: Console) -> Table:
     with (
         tempfile.TemporaryDirectory() as name,
-        stand_in(SIZE, limited=False, companies=companies) as sandbox,
+        stand_in(SIZE, limited=True, companies=companies) as sandbox,
         storage(Path(name), postgres=postgres) as kept,
     ):
         home = Path(name, "home")
-        installation, environment = _installation(home, sandbox.url, kept.environment)
+        installation, environment = _installation(home, sandbox.url, kept.environment, rotation)
         os.environ.update(kept.environment)  # Dagster's settings name these variables
         say.print(f"{companies} first syncs")
         connect_all(installation, sandbox, companies)
@@ -222,9 +223,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("companies", type=int, nargs="?", default=200)
     arguments.add_argument("--postgres", action="store_true", help="as the warehouse, in place of a DuckDB file")
+    arguments.add_argument(
+        "--rotation", type=int, default=Settings.model_fields["pennylane_sync_detail_requests"].default
+    )
     given = arguments.parse_args()
     console = Console(width=100)
-    console.print(measure(given.companies, postgres=given.postgres, say=console))
+    console.print(measure(given.companies, postgres=given.postgres, rotation=given.rotation, say=console))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from assets.verification import CHECK
+from pipelines.tables import INVOICES
 from sandbox.server import SandboxServer
 from tests.assets.dagster import dagster_side
 from tests.program import Program
+
+
+def _checked_by(instance: dg.DagsterInstance) -> set[str]:
+    """The runs whose result of the check of invoices Dagster knows."""
+    check = dg.AssetCheckKey(dg.AssetKey(INVOICES.name), CHECK)
+    return {one.run_id for one in instance.event_log_storage.get_asset_check_execution_history(check, limit=10)}
 
 
 def test_runs_older_than_the_setting_says_are_deleted_with_all_that_dagster_keeps_of_them(
@@ -18,8 +26,11 @@ def test_runs_older_than_the_setting_says_are_deleted_with_all_that_dagster_keep
         unfinished = side.instance.create_run_for_job(
             side.definitions.resolve_job_def("hourly_sync"), status=dg.DagsterRunStatus.STARTED
         ).run_id
+        verified = side.run("verify", company).run_id
         between = datetime.now(UTC)
         later = side.run("hourly_sync", company).run_id
+        verified_later = side.run("verify", company).run_id
+        assert _checked_by(side.instance) == {verified, verified_later}
     before = synced.status(), synced.accounts(company)
 
     days = timedelta(days=10)
@@ -27,10 +38,11 @@ def test_runs_older_than_the_setting_says_are_deleted_with_all_that_dagster_keep
         deletion = side.run_alone("delete_old_runs")
 
         assert deletion.success
-        assert {run.run_id for run in side.instance.get_runs()} == {unfinished, later, deletion.run_id}
+        assert {run.run_id for run in side.instance.get_runs()} == {unfinished, later, verified_later, deletion.run_id}
+        assert _checked_by(side.instance) == {verified_later}
         assert side.instance.all_logs(later) != []
         said = [entry.user_message for entry in side.instance.all_logs(deletion.run_id)]
-        assert "Deleted 1 runs older than 10 days, with their event logs." in said
-    kept = [path for path in (synced.home / "dagster").rglob("*") if first.run_id in str(path)]
+        assert "Deleted 2 runs older than 10 days, with their event logs." in said
+    kept = [path for path in (synced.home / "dagster").rglob("*") if first.run_id in str(path) or verified in str(path)]
     assert kept == []
     assert (synced.status(), synced.accounts(company)) == before

@@ -15,6 +15,8 @@ import pytest
 from assets import definitions
 from assets.abandoned import end_abandoned
 from assets.old_runs import delete_runs
+from assets.verification import CHECK
+from pipelines.tables import INVOICES
 from resources.connections import Connections
 from resources.installation import Installation
 from resources.settings import Settings
@@ -101,11 +103,19 @@ def test_a_deployment_queues_runs_keeps_its_limits_and_repeats_what_died(
         assert ended is not None
         assert ended.tags["dagster/will_retry"] == "true"
 
-        # Old runs go with all their events.
-        old = [run.id for run in (killed, waiting, beside, repeated)]
-        assert all(instance.all_logs(run_id) for run_id in old)
-        assert sum(delete_runs(instance, datetime.now(UTC))) >= len(old)
-        assert not any(instance.has_run(run_id) or instance.all_logs(run_id) for run_id in old)
+        old_runs_go(instance, [run.id for run in (killed, waiting, beside, repeated)], other)
+
+
+def old_runs_go(instance: dg.DagsterInstance, old: list[str], company_id: int) -> None:
+    """With all their events, and the results of their checks."""
+    check = dg.AssetCheckKey(dg.AssetKey(INVOICES.name), CHECK)
+    verify = definitions(Installation()).resolve_job_def("verify")
+    verified = verify.execute_in_process(instance=instance, partition_key=str(company_id)).run_id
+    assert instance.event_log_storage.get_asset_check_execution_history(check, limit=10) != []
+    assert all(instance.all_logs(run_id) for run_id in [*old, verified])
+    assert sum(delete_runs(instance, datetime.now(UTC))) > len(old)
+    assert not any(instance.has_run(run_id) or instance.all_logs(run_id) for run_id in [*old, verified])
+    assert instance.event_log_storage.get_asset_check_execution_history(check, limit=10) == []
 
 
 def ended_in_order(
