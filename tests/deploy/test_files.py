@@ -83,9 +83,8 @@ def test_what_compose_asks_of_its_env_file_is_in_the_example_and_nothing_else() 
 
 def test_pennylane_s_secrets_and_the_tables_are_for_the_code_server_alone() -> None:
     secret = {"WAREHOUSE_URL", "PENNYLANE_SYNC_KEY", "PENNYLANE_CLIENT_SECRET"}
-    assert [name for name in COMPOSE["services"] if secret & COMPOSE["services"][name]["environment"].keys()] == [
-        "code"
-    ]
+    services = COMPOSE["services"].items()
+    assert [name for name, one in services if "profiles" not in one and secret & one["environment"].keys()] == ["code"]
     assert secret <= example(UNITS / "sync.env.example").keys()
     assert [
         service for service in SERVICES if "/etc/pennylane-sync/sync.env" in settings(service)["EnvironmentFile"]
@@ -100,13 +99,30 @@ def test_no_file_holds_a_password_or_a_key() -> None:
     assert not VALUES["generatePostgresqlPasswordSecret"]
 
 
-def test_the_ui_is_served_to_this_machine_only() -> None:
+def test_the_ui_and_compose_s_database_are_served_to_this_machine_only() -> None:
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
-    assert published == {"webserver": ["127.0.0.1:3000:3000"]}
+    assert published == {
+        "postgres": ["127.0.0.1:${POSTGRES_PORT:-5432}:5432"],
+        "webserver": ["127.0.0.1:3000:3000"],
+    }
     (command,) = settings("webserver.service")["ExecStart"]
     assert "-h 127.0.0.1" in command
     assert VALUES["dagsterWebserver"]["service"]["type"] == "ClusterIP"
     assert not VALUES["ingress"]["enabled"]
+
+
+def test_who_connects_by_oauth_beside_compose_s_services_works_on_their_company_their_tables_and_their_runs() -> None:
+    served, beside = environment_of("code"), environment_of("connect")
+    differing = {name for name in served.keys() & beside.keys() if served[name] != beside[name]}
+    assert differing == {"DAGSTER_POSTGRES_HOST", "DAGSTER_POSTGRES_PORT", "WAREHOUSE_URL"}
+    assert served.keys() - beside.keys() == {"TINI_KILL_PROCESS_GROUP"}
+    assert beside["WAREHOUSE_URL"] == served["WAREHOUSE_URL"].replace(
+        "@postgres/", "@127.0.0.1:${POSTGRES_PORT:-5432}/"
+    )
+    services = COMPOSE["services"]
+    assert services["connect"]["volumes"] == services["code"]["volumes"]
+    assert services["connect"]["network_mode"] == "host"
+    assert services["connect"]["profiles"] == ["connect"]
 
 
 def test_compose_s_commands_are_programs_of_the_image_and_its_files_exist() -> None:
@@ -150,6 +166,8 @@ def test_kubernetes_has_the_limits_the_retries_and_the_retention_of_the_other_wa
     daemon = VALUES["dagsterDaemon"]
     runs, monitoring, retries = INSTANCE["concurrency"]["runs"], INSTANCE["run_monitoring"], INSTANCE["run_retries"]
     assert VALUES["concurrency"]["runs"]["maxConcurrentRuns"] == runs["max_concurrent_runs"]
+    queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert queue["dequeueIntervalSeconds"] == INSTANCE["run_queue"]["dequeue_interval_seconds"]
     assert daemon["runMonitoring"]["startTimeoutSeconds"] == monitoring["start_timeout_seconds"]
     assert daemon["runMonitoring"]["pollIntervalSeconds"] == monitoring["poll_interval_seconds"]
     assert daemon["runMonitoring"]["maxResumeRunAttempts"] == monitoring["max_resume_run_attempts"]
