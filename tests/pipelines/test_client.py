@@ -21,6 +21,7 @@ from pipelines.errors import (
     PennylaneUnreachable,
     PipelineError,
 )
+from pipelines.pacing import Stopped
 from sandbox.faults import Fault
 from tests.pipelines.company import Company, make_sandbox
 from tests.pipelines.conftest import MakeCompany
@@ -293,7 +294,7 @@ def test_a_stopped_client_ends_its_waits(make_company: MakeCompany) -> None:
     client = Pennylane(company.server.url, OneToken(company.server.token()))
     client.stop()
     started = time.monotonic()
-    with pytest.raises(Exception, match=""):
+    with pytest.raises(Stopped):
         client.get("/customers", QUERY)
     assert time.monotonic() - started < 1
 
