@@ -22,9 +22,9 @@ def delete_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[int]
     """
     old = dg.RunsFilter(statuses=_FINISHED, created_before=before)
     while runs := instance.get_runs(old, limit=_AT_ONCE):
+        _delete_check_results(instance, [run.run_id for run in runs])  # first: nobody would find them afterwards
         for run in runs:
             _delete(instance, run.run_id)
-        _delete_check_results(instance, [run.run_id for run in runs])
         yield len(runs)
 
 
@@ -38,7 +38,7 @@ def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def _delete_check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
-    """Dagster keeps those when it deletes a run."""
+    """What the runs' checks found, which Dagster keeps when it deletes a run."""
     storage = instance.event_log_storage
     if isinstance(storage, SqlEventLogStorage):
         with storage.index_connection() as connection:

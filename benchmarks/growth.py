@@ -75,14 +75,8 @@ def sync(url: str, warehouse_url: str, company: int, *, details: int | None) -> 
         opened = time.perf_counter()
         ListsSync(pennylane, landing, (), _clock, lambda _: None).run()
         listed, rows = time.perf_counter(), sum(tally.read for tally in landing.tally.values())
-        listing = pennylane.statuses.total()
-
-        def end(_: Progress) -> None:
-            if details is not None and pennylane.statuses.total() - listing >= details:
-                raise _Enough
-
-        with contextlib.suppress(_Enough):
-            DetailsSync(pennylane, landing, _clock, end).run(Share(ROTATION))
+        if details != 0:
+            _read_details(pennylane, landing, details)
     return {
         "rows": rows,
         "requests": pennylane.statuses.total(),
@@ -93,6 +87,17 @@ def sync(url: str, warehouse_url: str, company: int, *, details: int | None) -> 
         "cpu": time.process_time() - used,
         "peak MB": peak_mb(),
     }
+
+
+def _read_details(pennylane: Pennylane, landing: Landing, most: int | None) -> None:
+    before = pennylane.statuses.total()
+
+    def end(_: Progress) -> None:
+        if most is not None and pennylane.statuses.total() - before >= most:
+            raise _Enough
+
+    with contextlib.suppress(_Enough):
+        DetailsSync(pennylane, landing, _clock, end).run(Share(ROTATION))
 
 
 def in_a_process(url: str, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:

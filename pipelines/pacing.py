@@ -9,9 +9,9 @@ token, so the headers of the answers are the truth:
   clock, of which `Date` and the times of sending and receiving leave only an interval open.
 - What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
   all of it arrives in time.
-- Where the answers count more requests than ours, others use the token too: a few are left to them. Of these, what an
-  answer tells to be there is still taken, one by one, each by who has just heard and has nothing under way: two that
-  leave something to each other would else both leave it unused.
+- Where the answers count more requests than ours, others use the token too: a few are left to them. Where that is more
+  than they can have asked since the last answer, who has just heard and has nothing under way takes one of these: two
+  that leave something to each other would else both leave it unused.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
 
@@ -143,7 +143,6 @@ class Pacer:
                 self._round_trip = took if not self._round_trip else 0.8 * self._round_trip + 0.2 * took
                 self._learn(headers, ticket.sent, now)
                 self._answered = True
-                self._heard = now
             self._in_flight -= 1
             self._changed.notify_all()
 
@@ -174,6 +173,7 @@ class Pacer:
         window.left = remaining if window.left is None else min(window.left, remaining)
         window.answered += 1
         window.others = max(window.others, limit - remaining - window.answered - self._in_flight + 1)
+        self._heard = now
 
     def _begin(self, window: "_Window") -> None:
         self._others_before = self._window.others
@@ -223,13 +223,22 @@ class Pacer:
         return 1 + math.ceil(1.5 * others) if others else 0
 
     def _others_in_a_round_trip(self) -> float:
-        return max(self._window.others, self._others_before) * self._round_trip / WINDOW_SECONDS
+        return self._others() * self._round_trip / WINDOW_SECONDS
+
+    def _others(self) -> int:
+        return max(self._window.others, self._others_before)
 
     def _may_take_one_more(self, now: float) -> bool:
-        """Whether an answer has just told that there is enough for one of ours and all that others ask meanwhile."""
-        left = self._window.left or 0
-        enough = 2 + math.floor(self._others_in_a_round_trip() + 0.9)
-        return not self._in_flight and now - self._heard < _JUST_NOW and left >= enough
+        """Whether an answer has just told that there is enough for one of ours and for what others ask meanwhile.
+
+        That is what they asked in a round trip before, of which less than a tenth counts as nothing; and one from each
+        of them, as they go by the same rule. If all are as busy as we are, they are as many as they use more than we.
+        """
+        if self._in_flight or self._window.left is None or self._limit is None or now - self._heard >= _JUST_NOW:
+            return False
+        others = self._others()
+        how_many = max(1, round(others / max(self._limit - others, 1)))
+        return self._window.left >= 1 + how_many + math.floor(self._others_in_a_round_trip() + 0.9)
 
 
 @dataclass

@@ -81,10 +81,10 @@ def test_what_compose_asks_of_its_env_file_is_in_the_example_and_nothing_else() 
     assert example(DEPLOY / "compose.env.example").keys() == asked
 
 
-def test_pennylane_s_secrets_and_the_tables_are_for_the_code_server_alone() -> None:
+def test_pennylane_s_secrets_and_the_tables_are_for_the_code_server_and_who_connects_alone() -> None:
     secret = {"WAREHOUSE_URL", "PENNYLANE_SYNC_KEY", "PENNYLANE_CLIENT_SECRET"}
     services = COMPOSE["services"].items()
-    assert [name for name, one in services if "profiles" not in one and secret & one["environment"].keys()] == ["code"]
+    assert [name for name, one in services if secret & one["environment"].keys()] == ["code", "connect"]
     assert secret <= example(UNITS / "sync.env.example").keys()
     assert [
         service for service in SERVICES if "/etc/pennylane-sync/sync.env" in settings(service)["EnvironmentFile"]

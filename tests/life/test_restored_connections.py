@@ -74,7 +74,7 @@ def test_tokens_renewed_since_have_to_be_authorized_again_and_the_exclusions_are
         restored.connect("oauth")
         assert restored.sync("fourth", full=False).mode == "incremental"
         assert set(restored.connections.excluded(office.company_id)) == {then}
-        restored.connections.exclude(office.company_id, [since], by="Ada")  # a number that is not taken
+        restored.connections.exclude(office.company_id, [since], by="Ada")  # the sequence of its numbers came back, too
         truth = expected(server.world, server.url, [then])
         assert differences(held(restored.warehouse, office.company_id), truth) == []
 

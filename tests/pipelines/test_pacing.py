@@ -56,6 +56,23 @@ def test_two_processes_share_the_limit_and_leave_each_other_little(latency: floa
     assert outcome.use(2 * FIRST, FIRST + LAST) >= 0.95
 
 
+@pytest.mark.parametrize("tells_of_the_limit", [True, False])
+def test_of_what_is_left_to_others_one_more_is_taken_only_by_who_has_just_heard_how_much_that_is(
+    tells_of_the_limit: bool,
+) -> None:
+    now = [1000.0]
+    pacer = Pacer(clock=lambda: now[0])
+    pacer.release(pacer.acquire(), {})
+    *tickets, last = [pacer.acquire() for _ in range(11)]
+    told = {"date": formatdate(1_000_001, usegmt=True), "ratelimit-limit": "25", "ratelimit-reset": "1000005"}
+    now[0] += 0.4
+    for number, ticket in enumerate(tickets):
+        pacer.release(ticket, {**told, "ratelimit-remaining": str(12 - number)})
+    now[0] += 0.06
+    pacer.release(last, {**told, "ratelimit-remaining": "3"} if tells_of_the_limit else {"content-type": "text/html"})
+    assert (pacer._pause() == 0) == tells_of_the_limit
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_a_small_limit_is_used_though_others_use_it_too(limit: int) -> None:
     outcome = Simulation(latency=0.2, limit=lambda _: limit, others_per_second=0.1).run(LAST)
