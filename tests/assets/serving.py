@@ -23,11 +23,11 @@ from tests.program import Program
 from tests.resources.ports import free_port
 
 _LAUNCH = """
-mutation($company: String!, $job: String!) {
+mutation($job: String!, $tags: [ExecutionTag!]!) {
   launchRun(executionParams: {
     selector: { jobName: $job, repositoryLocationName: "pennylane-sync", repositoryName: "__repository__" }
     runConfigData: {}
-    executionMetadata: {tags: [{key: "dagster/partition", value: $company}]}
+    executionMetadata: {tags: $tags}
   }) { __typename ... on PythonError { message } }
 }
 """
@@ -68,9 +68,10 @@ class Server:
         data: dict[str, Any] = content["data"]
         return data
 
-    def launch(self, company_id: int, job: str = "hourly_sync") -> None:
-        """Start a job for a company."""
-        launched = self.ask(_LAUNCH, company=str(company_id), job=job)["launchRun"]
+    def launch(self, company_id: int | None, job: str = "hourly_sync") -> None:
+        """Start a job for a company, or one that is about none."""
+        tags = [{"key": "dagster/partition", "value": str(company_id)}] if company_id else []
+        launched = self.ask(_LAUNCH, job=job, tags=tags)["launchRun"]
         assert launched == {"__typename": "LaunchRunSuccess"}
 
     def backfill(self, *company_ids: int) -> None:

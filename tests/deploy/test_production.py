@@ -4,6 +4,8 @@ One deployment for all of it, since starting one takes longer than all that is t
 """
 
 import os
+import re
+import shutil
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,32 +31,47 @@ from tests.program import control
 
 
 @pytest.fixture
-def production(tmp_path: Path, sandbox: SandboxServer) -> Iterator[Production]:
+def deploy(tmp_path: Path) -> Path:
+    """The files as they are, but that two runs at once are the most: the companies here are no more."""
+    copy: Path = shutil.copytree(DEPLOY, tmp_path / "deploy")
+    file = copy / "dagster.yaml"
+    written = file.read_text(encoding="utf-8")
+    limited = re.sub(r"max_concurrent_runs: \d+", "max_concurrent_runs: 2", written)
+    assert limited != written
+    file.write_text(limited, encoding="utf-8")
+    return copy
+
+
+@pytest.fixture
+def production(tmp_path: Path, sandbox: SandboxServer, deploy: Path) -> Iterator[Production]:
     state = tmp_path / "state"
     state.mkdir()
     with running_postgres() as postgres:
         make_databases(postgres)
-        installed = Installed(state, environment_files(postgres, {"PENNYLANE_URL": sandbox.url}))
+        installed = Installed(state, environment_files(postgres, {"PENNYLANE_URL": sandbox.url}), deploy)
         with running(installed, sandbox.url) as production:
             yield production
 
 
 @pytest.mark.timeout(400)
 def test_a_deployment_queues_runs_keeps_its_limits_and_repeats_what_died(
-    production: Production, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    production: Production, sandbox: SandboxServer, deploy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = (company.id for company in sandbox.worlds)
-    written = sorted(DEPLOY.rglob("*"))
+    written = sorted(deploy.rglob("*"))
     for company in sandbox.worlds:
         production.program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token(company))
     control(sandbox, "POST", "faults", path="customers", kind="latency", seconds=4, times=None)
 
-    # The second run of a company waits for the first; the other company's, launched after it, does not.
+    # The second run of a company waits for the first; the other company's, launched after it, does not, and a third
+    # at once does.
     for company_id in (one, one, other):
         production.launch(company_id, "initial_sync")
+    production.launch(None, "delete_old_runs")
     wait_until(lambda: [run.status for run in production.first_syncs()] == ["STARTED", "QUEUED", "STARTED"])
     killed, waiting, beside = production.first_syncs()
     assert [run.company for run in (killed, waiting, beside)] == [one, one, other]
+    assert ("delete_old_runs", "QUEUED") in production.runs()
     for process in production.everything_running():
         listening = {one.laddr.ip for one in process.net_connections() if one.status == "LISTEN"}
         assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
@@ -71,6 +88,7 @@ def test_a_deployment_queues_runs_keeps_its_limits_and_repeats_what_died(
     control(sandbox, "DELETE", "faults")
     wait_until(lambda: all(run.status == "SUCCESS" for run in production.first_syncs()[2:]))
     assert [run.status for run in production.first_syncs()] == ["FAILURE", "CANCELED", "SUCCESS", "SUCCESS"]
+    wait_until(lambda: ("delete_old_runs", "SUCCESS") in production.runs())
     repeated = production.first_syncs()[3]
     assert (repeated.company, repeated.parent) == (one, killed.id)
     status = production.program.status()
@@ -82,10 +100,10 @@ def test_a_deployment_queues_runs_keeps_its_limits_and_repeats_what_died(
     canceled, stopped = ended_in_order(production, sandbox, connections, one)
 
     # Nothing was written where the deployment's files are.
-    assert sorted(DEPLOY.rglob("*")) == written
+    assert sorted(deploy.rglob("*")) == written
     for name, value in production.program.environment.items():
         monkeypatch.setenv(name, value)
-    with dg.DagsterInstance.from_config(str(DEPLOY)) as instance:
+    with dg.DagsterInstance.from_config(str(deploy)) as instance:
         assert any("was terminated by signal 9 (SIGKILL)" in str(entry) for entry in instance.all_logs(killed.id))
         for run_id, outcome, again in ((canceled, "CANCELED", None), (stopped, "FAILURE", "true")):
             (run,) = instance.get_runs(dg.RunsFilter([run_id]))

@@ -31,6 +31,7 @@ class Installed:
 
     state: Path
     files: Mapping[str, Mapping[str, str]]
+    deploy: Path = DEPLOY
 
     def environment(self, service: str, own: Mapping[str, str]) -> dict[str, str]:
         """A service's environment, which has nothing of ours but PATH; `own` overrules it."""
@@ -49,6 +50,7 @@ class Installed:
     def _here(self, value: str) -> str:
         return (
             value.replace("/opt/pennylane-sync/.venv/bin", str(PROGRAM.parent))
+            .replace("/opt/pennylane-sync/deploy", str(self.deploy))
             .replace("/opt/pennylane-sync", str(ROOT))
             .replace("/var/lib/pennylane-sync", str(self.state))
         )

@@ -66,4 +66,4 @@ def test_whatever_happens_the_tables_are_those_that_the_rules_demand(
             seed(part)(type(life.__name__, (life,), {})), settings=settings(THOROUGHLY, max_examples=LIVES[where])
         )
     finally:
-        tried.update({f"model, {where}: {what}": times for what, times in (life.counted - before).items()})
+        tried.update({f"model, {where}: {what}": times - before[what] for what, times in life.counted.items()})
