@@ -37,7 +37,7 @@ PIECE_ROWS = 10_000
 PIECE_SECONDS = 30.0
 """A crash costs at most a piece: rows are landed when either is reached."""
 FEW_COMPANIES = 10
-"""Of so many, the tables in which dlt puts what it merges are opened sooner than they are made anew."""
+"""Up to so many in one DuckDB file, the tables from which dlt merges are opened sooner than made anew."""
 
 
 class Landing:
@@ -170,7 +170,8 @@ class Landing:
         if self._loader is None:
             return
         with contextlib.suppress(PipelineError), self.writing() as session:
-            if not session.is_postgres and sum(map(bool, map(STAGING.fullmatch, session.schemas()))) > FEW_COMPANIES:
+            companies = [schema for schema in session.schemas() if STAGING.fullmatch(schema)]
+            if not session.is_postgres and len(companies) > FEW_COMPANIES:
                 session.empty(self._staging)
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:

@@ -9,9 +9,9 @@ token, so the headers of the answers are the truth:
   clock, of which `Date` and the times of sending and receiving leave only an interval open.
 - What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
   all of it arrives in time.
-- Where the answers count more requests than ours, others use the token too: a few are left to them. Where that is more
-  than they can have asked since the last answer, who has just heard and has nothing under way takes one of these: two
-  that leave something to each other would else both leave it unused.
+- Where the answers count more requests than ours, others use the token too: a few are left to them. Two processes
+  that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
+  that more is left than the others ask in a round trip, takes one request of it.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
 
