@@ -75,6 +75,7 @@ def sync(url: str, warehouse_url: str, company: int, *, details: int | None) -> 
         opened = time.perf_counter()
         ListsSync(pennylane, landing, (), _clock, lambda _: None).run()
         listed, rows = time.perf_counter(), sum(tally.read for tally in landing.tally.values())
+        peak_of_lists = peak_mb()
         if details != 0:
             _read_details(pennylane, landing, details)
     return {
@@ -85,6 +86,7 @@ def sync(url: str, warehouse_url: str, company: int, *, details: int | None) -> 
         "lists": listed - opened,
         "details": time.perf_counter() - listed,
         "cpu": time.process_time() - used,
+        "peak of lists MB": peak_of_lists,
         "peak MB": peak_mb(),
     }
 
@@ -148,7 +150,16 @@ def main() -> None:
         json.dump(sync(**json.loads(given.sync)), sys.stdout)
         return
     table = Table(title=f"An hourly sync after {CHANGES} changes, as the tables grow", title_justify="left")
-    for heading in ("invoices", "first: rows/s", "peak MB", "hourly: requests", "seconds", "of which CPU", "peak MB"):
+    for heading in (
+        "invoices",
+        "first: rows/s",
+        "peak MB: lists",
+        "all",
+        "hourly: requests",
+        "seconds",
+        "of which CPU",
+        "peak MB",
+    ):
         table.add_column(heading, justify="right")
     with warehouses(postgres=given.postgres) as new_warehouse:
         for company, invoices in enumerate(given.sizes, start=1):
@@ -161,6 +172,7 @@ def main() -> None:
             table.add_row(
                 f"{invoices:,}",
                 f"{first['rows'] / (first['opening'] + first['lists']):,.0f}",
+                f"{first['peak of lists MB']:,.0f}",
                 f"{first['peak MB']:,.0f}",
                 f"{hourly['requests']:,.0f}",
                 f"{hourly['seconds']:.1f}",

@@ -1,5 +1,7 @@
 """Landing: batches of rows and the cursors that cover them, put into the warehouse by one dlt pipeline per company.
 
+A batch is merged at once, or collected with others that are to be seen together, and merged when all are there.
+
 dlt's working folder is wiped before each use and its state taken from the warehouse: what is committed there is the one
 truth about where we stand, whatever a crashed run left behind, on whichever machine. dlt itself is opened when there is
 something to load.
@@ -10,25 +12,26 @@ import copy
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from pipelines.collected import COLLECTED, as_merged, clear, is_there, noted, tables_of
 from pipelines.committed import State, committed, forget_packages
 from pipelines.damage import drop_damaged_staging, look_for_damage, prepare
 from pipelines.errors import PipelineError, naming
 from pipelines.indexes import index
 from pipelines.records import Row
-from pipelines.removal import excluded_before
+from pipelines.removal import Removal, excluded_before, gone
 from pipelines.rights import refuse_lacking
-from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
+from pipelines.tables import CREDIT_NOTES, DATASET, INVOICES, LISTED, TABLES, Table
 from pipelines.tally import Tally, compare
 from pipelines.versions import upgrade
 from pipelines.views import describe
-from pipelines.warehouse import STAGING, Session, Warehouse, id_list, staging_layout
+from pipelines.warehouse import STAGING, Merge, Session, Warehouse, id_list, staging_layout
 
 if TYPE_CHECKING:
     from pipelines.loading import Loader
@@ -95,21 +98,89 @@ class Landing:
         what these parents had and `rows` do not hold is gone afterwards.
         """
         replaced = replaced or {}
-        new_state = self.state if state is None else copy.deepcopy(state)
-        present = {table: table_rows for table, table_rows in rows.items() if table_rows}
-        if not present and not replaced and new_state == self.state:
+        new_state = copy.deepcopy(self.state if state is None else state)
+        if COLLECTED in self.state and any(rows.get(table) for table in LISTED):
+            self.forget_collected()  # which would be merged over these
+            new_state.pop(COLLECTED, None)
+        if not any(rows.values()) and not replaced and new_state == self.state:
             return
         with self.writing() as session:
-            for table in present.keys() & {INVOICES, CREDIT_NOTES}:
-                theirs = excluded_before(session, self.company_id, table, present[table], self.known_until)
-                present[table] = [row for row in present[table] if row[table.id_column] not in theirs]
+            present = self._accepted(session, rows)
             for table in {*present, *replaced}:
                 table_rows = present.get(table, [])
                 self.tally[table] += compare(session, self.company_id, table, table_rows, replaced.get(table))
                 self._delete_childless(session, table, table_rows, replaced.get(table, ()))
         if any(present.values()) or new_state != self.state:
-            self._load(present, new_state)
-        self.state = new_state
+            self._load(present, new_state, self._merging(waits=True))
+
+    def collect(self, rows: Mapping[Table, list[Row]], state: State | None = None) -> None:
+        """Put rows of lists where `land_collected` merges them from, and commit `state`, as for `land`."""
+        with self.writing() as session:
+            if COLLECTED not in self.state:
+                clear(session, self._staging)
+            present = self._accepted(session, rows)
+            for table, table_rows in present.items():
+                self.tally[table] += compare(session, self.company_id, table, table_rows, None)
+        new_state = copy.deepcopy(self.state if state is None else state)
+        new_state[COLLECTED] = noted(self.state, present)
+        self._load(present, new_state, self._merging(waits=True, besides=LISTED))
+
+    def land_collected(
+        self, rows: Mapping[Table, list[Row]], state: State, removals: Mapping[Table, Removal] | None = None
+    ) -> None:
+        """Merge `rows` and all that was collected, remove what is gone, and commit `state`.
+
+        Of each table a reader sees all of it or nothing.
+        """
+        removals = removals or {}
+        with self.writing() as session:
+            present = self._accepted(session, rows)
+            for table, table_rows in present.items():
+                self.tally[table] += compare(session, self.company_id, table, table_rows, None)
+        for table, removal in removals.items():
+            self.tally[table] += Tally(removed=removal.rows)
+        merged = {table: present.get(table, []) for table in {*present, *removals, *tables_of(self.state)}}
+        afterwards = {table.name: removal.statements(self.company_id, table) for table, removal in removals.items()}
+        new_state = copy.deepcopy(state)
+        new_state.pop(COLLECTED, None)
+        if merged or new_state != self.state:
+            self._load(merged, new_state, self._merging(waits=False, afterwards=afterwards))
+
+    @property
+    def holds_collected(self) -> bool:
+        """Whether all is there that was collected by the sync before, which did not come to its end."""
+        with self.warehouse.session() as session:
+            return is_there(session, self._staging, self.state)
+
+    def forget_collected(self) -> None:
+        """What was collected is not to be merged any more."""
+        if self.state.pop(COLLECTED, None) is not None:
+            with self.writing() as session:
+                clear(session, self._staging)
+
+    def as_merged(self, table: Table) -> str:
+        """SQL to select from: the rows, by id and account, that a table of a list has with what was collected."""
+        return as_merged(table, self._staging, tables_of(self.state))
+
+    def _accepted(self, session: Session, rows: Mapping[Table, list[Row]]) -> dict[Table, list[Row]]:
+        """Those rows that are not, without an account, what an excluded one has left behind."""
+        present = {table: rows[table] for table in TABLES if rows.get(table)}  # invoices before their credit notes
+        let_in: set[int] = set()
+        for table in (INVOICES, CREDIT_NOTES):
+            if table in present:
+                invoices = self.as_merged(INVOICES)
+                theirs = excluded_before(
+                    session,
+                    self.company_id,
+                    table,
+                    present[table],
+                    known_until=self.known_until,
+                    invoices=invoices,
+                    let_in=let_in,
+                )
+                present[table] = [row for row in present[table] if row[table.id_column] not in theirs]
+                let_in = {row[table.id_column] for row in present[table] if row["account_id"] is None}
+        return {table: some for table, some in present.items() if some}
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -156,7 +227,7 @@ class Landing:
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
             if damage or upgraded:
-                self._load({table: [] for table in TABLES}, self.state)
+                self._load({table: [] for table in TABLES}, self.state, self._merging(waits=True))
             self.made = describe(session)
             index(session)
             forget_packages(session, self.company_id)
@@ -167,15 +238,27 @@ class Landing:
         With 200 companies, their empty ones made that take ten times as long. All is landed by now: what cannot be
         dropped is left to the next sync.
         """
-        if self._loader is None:
+        if self._loader is None or COLLECTED in self.state:
             return
         with contextlib.suppress(PipelineError), self.writing() as session:
             companies = [schema for schema in session.schemas() if STAGING.fullmatch(schema)]
             if not session.is_postgres and len(companies) > FEW_COMPANIES:
                 session.empty(self._staging)
 
-    def _load(self, rows: Mapping[Table, list[Row]], state: State) -> None:
-        self._dlt().load(rows, state, self.writing)
+    def _merging(
+        self,
+        *,
+        waits: bool,
+        besides: Collection[Table] = (),
+        afterwards: Mapping[str, Sequence[str]] | None = None,
+    ) -> Merge:
+        """With what is collected, and what is to be `besides`."""
+        collected = LISTED if COLLECTED in self.state else besides
+        return Merge(frozenset(table.name for table in collected), waits, afterwards or {})
+
+    def _load(self, rows: Mapping[Table, list[Row]], state: State, merge: Merge) -> None:
+        self._dlt().load(rows, state, merge, self.writing)
+        self.state = state
 
     def _dlt(self) -> "Loader":
         if self._loader is None:
@@ -186,11 +269,15 @@ class Landing:
 
 
 class Pieces:
-    """Collects rows until there are enough of them, or enough time has gone by, to be landed together."""
+    """Keeps rows until there are enough of them, or enough time has gone by, to be put into the warehouse together.
+
+    Of each record the last word counts: its newest row, or that it is gone.
+    """
 
     def __init__(self, landing: Landing, clock: Callable[[], float] = time.monotonic) -> None:
         self._landing = landing
         self._clock = clock
+        self._gone: defaultdict[Table, set[int]] = defaultdict(set)
         self._empty()
 
     @property
@@ -198,18 +285,39 @@ class Pieces:
         return self._count >= PIECE_ROWS or self._clock() - self._since >= PIECE_SECONDS
 
     def add(self, table: Table, rows: list[Row]) -> None:
-        """Add rows of records that are not among those collected, or newer than those: the last one counts."""
-        collected = self._rows.setdefault(table, {})
+        """Add rows of records that are not here yet, or newer than those that are."""
+        kept = self._rows.setdefault(table, {})
         for row in rows:
-            collected[table.key_of(row)] = row
+            kept[row[table.id_column]] = row
+            self._gone[table].discard(row[table.id_column])
         self._count += len(rows)
 
-    def land(self, state: State | None) -> None:
-        """Land what was collected; `state` as for Landing.land."""
-        self._landing.land({table: list(rows.values()) for table, rows in self._rows.items()}, state)
-        self._empty()
+    def remove(self, table: Table, ids: Collection[int]) -> None:
+        """Note that these records are gone."""
+        for one in ids:
+            self._rows.get(table, {}).pop(one, None)
+        self._gone[table].update(ids)
+
+    def collect(self, state: State | None) -> None:
+        """Put the rows where `land` merges them from; `state` as for Landing.land."""
+        if any(self._rows.values()):
+            self._landing.collect(self._kept(), state)
+            self._empty()
+
+    def land(self, state: State, removals: Mapping[Table, Removal] | None = None) -> None:
+        """Land all rows, also those that were collected; what goes was noted, or is said by `removals`."""
+        if removals is None:
+            with self._landing.warehouse.session() as session:
+                found = {
+                    table: gone(session, self._landing.company_id, table, ids) for table, ids in self._gone.items()
+                }
+            removals = {table: removal for table, removal in found.items() if removal.rows}
+        self._landing.land_collected(self._kept(), state, removals)
+
+    def _kept(self) -> dict[Table, list[Row]]:
+        return {table: list(rows.values()) for table, rows in self._rows.items()}
 
     def _empty(self) -> None:
-        self._rows: dict[Table, dict[tuple[Any, ...], Row]] = {}
+        self._rows: dict[Table, dict[int, Row]] = {}
         self._count = 0
         self._since = self._clock()

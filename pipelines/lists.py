@@ -1,4 +1,8 @@
-"""Accounts, invoices and credit notes: the first or full listing, then the change feeds."""
+"""Accounts, invoices and credit notes: the first or full listing, then the change feeds.
+
+Readers of a table see each of both as a whole, however many rows it brings: pieces are collected beside the table until
+all is there, and then merged in one transaction, in which goes what has gone.
+"""
 
 import contextlib
 from collections.abc import Collection, Mapping, Set
@@ -30,18 +34,20 @@ from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract
 from pipelines.records import Row
 from pipelines.removal import (
+    Removal,
     doubt_times_to_come,
+    gone,
     holds_older,
     holds_parentless,
     removable,
-    remove_gone,
-    remove_parentless,
-    remove_unlisted,
+    remove_now,
     unlisted,
+    unlisted_of,
     unread,
     without_account,
 )
 from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS
+from pipelines.tables import Table
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
@@ -138,6 +144,7 @@ class ListsSync:
         listing = self._interrupted_listing()
         started = datetime.fromisoformat(listing["started"]) if listing else self._clock()
         if not listing:
+            self._forget_listing()
             for kind in KINDS:
                 self._reader.forget(kind, [NAMELESS])
         self._not_before = started
@@ -161,13 +168,17 @@ class ListsSync:
                 left = listing_now.rows_left()
                 self._watch(Progress("lists", listed, None if left is None else listed + left))
                 if pieces.full:
-                    self._land_listed(pieces, started, noted, remaining)
+                    self._collect(pieces, started, noted, remaining)
         self._reader.judge()
         self._unread = {kind.table: set() for kind in KINDS}
         cursor = Cursor(noted or self._server_time())
+        removals: dict[Table, Removal] = {}
         if self._holds_older_rows(started):
-            self._land_listed(pieces, started, cursor.until, remaining)
-            self._remove_unlisted(started)
+            self._collect(pieces, started, cursor.until, remaining)
+            for kind in KINDS:
+                pieces.add(kind.table, self._found_without_account(kind, started, None))
+            self._collect(pieces, started, cursor.until, remaining)
+            removals = self._unlisted(started)
         if self._excluded and self._report.mode == "full":
             self._keep_out_until(cursor.until)
         self._covered = self._landing.made
@@ -176,11 +187,16 @@ class ListsSync:
                 **self._state({kind.changelog: cursor for kind in KINDS}),
                 "listed_until": self._now().isoformat(),
                 "excluded": sorted(self._excluded | self._included_again),  # these are still to be caught up with
-            }
+            },
+            removals,
         )
 
+    def _forget_listing(self) -> None:
+        self._landing.forget_collected()
+        self._landing.state.pop("listing", None)
+
     def _interrupted_listing(self) -> dict[str, Any] | None:
-        """Where to go on; not with a listing that is old, or of other accounts, ranges or tables."""
+        """Where to go on; not with a listing that is old, of other accounts, ranges or tables, or whose rows went."""
         listing: dict[str, Any] | None = self._landing.state.get("listing")
         if (
             listing is None
@@ -188,6 +204,7 @@ class ListsSync:
             or listing.get("tables", {}) != self._landing.made
             or listing["remaining"].keys() != {task.key for task in all_tasks(self._excluded)}
             or self._clock() - datetime.fromisoformat(listing["started"]) > RESUMABLE
+            or not self._landing.holds_collected
         ):
             return None
         return listing
@@ -198,10 +215,7 @@ class ListsSync:
                 doubt_times_to_come(session, self._landing.company_id, kind.table, now)
 
     def _holds_older_rows(self, than: datetime) -> bool:
-        """Rows that the listing has not brought, or not yet landed, or that hang on such.
-
-        Not so in a first sync that nothing interrupted.
-        """
+        """Rows from before the listing, or that hang on such; none in a first sync."""
         company_id = self._landing.company_id
         with self._landing.warehouse.session() as session:
             return any(
@@ -209,14 +223,11 @@ class ListsSync:
                 for kind in KINDS
             )
 
-    def _land_listed(
-        self, pieces: Pieces, started: datetime, noted: datetime, remaining: dict[str, list[Range]]
-    ) -> None:
-        pieces.land(
+    def _collect(self, pieces: Pieces, started: datetime, noted: datetime, remaining: dict[str, list[Range]]) -> None:
+        pieces.collect(
             {
                 **self._landing.state,
                 "listing": self._checkpoint(started, noted, remaining),
-                "listed_until": self._now().isoformat(),
                 UNREADABLE: self._reader.to_state(),
             }
         )
@@ -241,34 +252,36 @@ class ListsSync:
             "remaining": {key: [[one.low, one.high] for one in ranges] for key, ranges in remaining.items()},
         }
 
-    def _found_without_account(self, kind: Kind, before: datetime, among: Collection[int] | None) -> set[int]:
+    def _found_without_account(self, kind: Kind, before: datetime, among: Collection[int] | None) -> list[Row]:
         """Of documents that seem to be gone, those that are still there, without an account.
 
         A filter that leaves accounts out may lose documents that have none (its meaning for them is not documented),
         and Pennylane takes the account from documents when it is deleted: they are asked for by their ids alone.
         """
         if not self._excluded or kind is ACCOUNT:
-            return set()
+            return []
+        merged = self._landing.as_merged(kind.table)
         with self._landing.warehouse.session() as session:
-            ids = removable(session, self._landing.company_id, kind.table, among=among, listed_since=before)
+            ids = removable(session, self._landing.company_id, kind.table, merged, among=among, since=before)
         found: list[Row] = []
         for _, rows in fetch(self._pennylane, self._reader, self._executor, kind, ids, excluded=frozenset()):
             found += rows
-        self._landing.land({kind.table: found})
-        return {row[kind.table.id_column] for row in found}
+        return found
 
-    def _remove_unlisted(self, since: datetime) -> None:
-        for kind in KINDS:
-            self._found_without_account(kind, since, None)
-        with self._landing.writing() as session:
-            for kind in KINDS:
-                if self._reader.met_nameless(kind.table):
-                    continue  # any of ours may be one of them
-                keep = self._reader.unreadable_ids(kind.table)
-                removed = remove_unlisted(session, self._landing.company_id, kind.table, listed_since=since, keep=keep)
-                self._landing.tally[kind.table] += Tally(removed=removed)
-            for kind in KINDS:
-                remove_parentless(session, self._landing.company_id, kind.table)
+    def _unlisted(self, since: datetime) -> dict[Table, Removal]:
+        """What a listing, of which all is collected, did not bring."""
+        removals: dict[Table, Removal] = {}
+        with self._landing.warehouse.session() as session:
+            for table in (kind.table for kind in KINDS):
+                if self._reader.met_nameless(table):  # any of ours may be one of them
+                    removals[table] = gone(session, self._landing.company_id, table, ())
+                    continue
+                keep = self._reader.unreadable_ids(table)
+                merged = self._landing.as_merged(table)
+                removals[table] = unlisted(
+                    session, self._landing.company_id, table, merged, listed_since=since, keep=keep
+                )
+        return removals
 
     # What changed since
 
@@ -287,6 +300,7 @@ class ListsSync:
         if self._excluded & maybe_deleted(events[ACCOUNT.changelog]):
             self._keep_out(touched(events[INVOICE.changelog]))
         self._landing.known_until = self._known_until(cursors)
+        self._forget_listing()
         pieces = Pieces(self._landing)
         with self._landing.warehouse.session() as session:
             late = late_by_now(session, self._landing.company_id, self._clock())
@@ -318,9 +332,11 @@ class ListsSync:
         if self._report.mode == "first":
             with self._landing.writing() as session:
                 for kind in (INVOICE, CREDIT_NOTE):
-                    orphans = without_account(session, self._landing.company_id, kind.table, documents)
-                    removed = remove_gone(session, self._landing.company_id, kind.table, orphans)
-                    self._landing.tally[kind.table] += Tally(removed=removed)
+                    held = self._landing.as_merged(kind.table)
+                    orphans = without_account(session, self._landing.company_id, kind.table, held, documents)
+                    removal = gone(session, self._landing.company_id, kind.table, orphans)
+                    remove_now(session, self._landing.company_id, kind.table, removal)
+                    self._landing.tally[kind.table] += Tally(removed=removal.rows)
 
     def _keep_out_until(self, at: datetime) -> None:
         """Documents without an account that were there at that time and are not here may not come in later, either.
@@ -353,7 +369,7 @@ class ListsSync:
         """
         table = kind.table
         found: set[int] = set()
-        gone = set(ids & known_as_another)
+        lost = set(ids & known_as_another)
         wanted = ids - known_as_another
         with prefetched(
             fetch(self._pennylane, self._reader, self._executor, kind, wanted, excluded=self._excluded), _PAGES_AHEAD
@@ -361,19 +377,18 @@ class ListsSync:
             for asked, rows in fetched:
                 here = {row[table.id_column] for row in rows}
                 found |= here
-                gone |= asked - here
+                lost |= asked - here
                 pieces.add(table, rows)
                 self._fetched += len(rows)
                 self._watch(Progress("changes", self._fetched))
                 if pieces.full:
-                    pieces.land(None)
-        gone -= self._reader.unreadable_ids(table)
-        if gone:
-            gone -= self._found_without_account(kind, self._now(), gone)
-            gone -= self._reader.unreadable_ids(table)  # so, too, what has come only now, and cannot be read
-            with self._landing.writing() as session:
-                removed = remove_gone(session, self._landing.company_id, table, gone)
-                self._landing.tally[table] += Tally(removed=removed)
+                    pieces.collect(None)
+        lost -= self._reader.unreadable_ids(table)
+        if lost:
+            without = self._found_without_account(kind, self._now(), lost)
+            lost -= self._reader.unreadable_ids(table)  # so, too, what has come only now, and cannot be read
+            pieces.remove(table, lost)
+            pieces.add(table, without)
         return found
 
     def _catch_up(self, included_again: Collection[int], pieces: Pieces) -> None:
@@ -398,8 +413,11 @@ class ListsSync:
         with prefetched(Listing(self._pennylane, self._reader, self._executor, tasks).pages(), _PAGES_AHEAD) as pages:
             for page in pages:
                 pieces.add(page.task.kind.table, page.rows)
-        pieces.land(None)
+        pieces.collect(None)
         for kind in (INVOICE, CREDIT_NOTE):
+            merged = self._landing.as_merged(kind.table)
             with self._landing.warehouse.session() as session:
-                ids = unlisted(session, self._landing.company_id, kind.table, started, included_again)
+                ids = unlisted_of(
+                    session, self._landing.company_id, kind.table, merged, since=started, accounts=included_again
+                )
             self._fetch(kind, ids, pieces)

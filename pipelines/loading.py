@@ -17,7 +17,7 @@ from pipelines.errors import WarehouseUnusable
 from pipelines.records import Row
 from pipelines.source import pennylane
 from pipelines.tables import DATASET, Table
-from pipelines.warehouse import Warehouse, what_went_wrong
+from pipelines.warehouse import Merge, Warehouse, what_went_wrong
 
 
 class Loader:
@@ -31,7 +31,7 @@ class Loader:
             self._pipeline = dlt.pipeline(
                 pipeline_name=pipeline_name(company_id),
                 pipelines_dir=str(work_dir),
-                destination=warehouse.destination(company_id),
+                destination=warehouse.destination(company_id, Merge()),
                 dataset_name=DATASET,
             )
             self._pipeline.sync_destination()
@@ -45,9 +45,10 @@ class Loader:
         self,
         rows: Mapping[Table, list[Row]],
         state: State,
+        merge: Merge,
         writing: Callable[[], AbstractContextManager[Any]],
     ) -> None:
-        """Merge the rows and commit the state, in one package.
+        """Load the rows, merge them as `merge` says, and commit the state, in one package.
 
         `writing` is entered while the package is loaded, and may raise to prevent it.
         """
@@ -55,7 +56,7 @@ class Loader:
             self._pipeline.extract(pennylane(rows, state, self._folder))
             self._pipeline.normalize()
             with self._warehouse.session(), writing():
-                destination = self._warehouse.destination(self._company_id)
+                destination = self._warehouse.destination(self._company_id, merge)
                 loaded = self._pipeline.load(destination, raise_on_failed_jobs=True)
         if not loaded.loads_ids:
             raise WarehouseUnusable(

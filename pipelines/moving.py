@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.collected import COLLECTED
 from pipelines.committed import State, commit_as, committed
 from pipelines.damage import refuse_damage
 from pipelines.errors import PipelineError, WarehouseUnusable
@@ -104,12 +105,13 @@ class _Move:
         )
 
     def state_there(self, state: State) -> State:
-        """Where a company stands, of the tables that are there: the cursors cover these as they cover those here."""
-        changed = dict(state)
+        """Where a company stands, of the tables that are there: the cursors cover these as they cover those here.
+
+        A listing that was interrupted begins again: what it had collected beside the tables is not moved.
+        """
+        changed = {name: value for name, value in state.items() if name not in ("listing", COLLECTED)}
         if changed.get("tables", {}) == self._made_here:
             changed["tables"] = self._made_there
-        if "listing" in changed and changed["listing"].get("tables", {}) == self._made_here:
-            changed["listing"] = {**changed["listing"], "tables": self._made_there}
         return changed
 
     def rows_of(self, companies: Collection[int], folder: Path, watch: Watch) -> None:

@@ -4,6 +4,7 @@ Rows of excluded accounts are never touched: what is there of them stays as it i
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from pipelines.records import Row
@@ -16,34 +17,47 @@ _NOT_READ_SINCE = "(synced_at IS NULL OR synced_at < %s)"
 """Rows are without that time where it cannot be true, or where somebody with a SQL tool has written them."""
 
 
-def remove_gone(session: Session, company_id: int, table: Table, ids: Collection[int]) -> int:
-    """Delete the rows with these ids; returns how many there were."""
-    if not ids:
-        return 0
-    return _remove(session, company_id, table, f"{table.id_column} IN ({id_list(ids)})")
+@dataclass(frozen=True)
+class Removal:
+    """Rows of a table that go, by an SQL condition on them, and how many these are."""
+
+    condition: str
+    rows: int
+
+    def statements(self, company_id: int, table: Table) -> list[str]:
+        """What deletes them, and what hangs on rows of this table that are not there."""
+        where = f"company_id = {company_id} AND {self.condition} AND {included(table)}"
+        deleting = [f"DELETE FROM {DATASET}.{table.name} WHERE {where}"]
+        if table in _HANGING_ON:
+            deleting.append(
+                f"DELETE FROM {DATASET}.{_HANGING_ON[table][0].name} WHERE {_parentless(company_id, table)}"
+            )
+        return deleting
 
 
-def remove_unlisted(
-    session: Session,
-    company_id: int,
-    table: Table,
-    *,
-    listed_since: datetime,
-    keep: Collection[int],
-) -> int:
-    """Delete the rows that a listing, begun at `listed_since`, did not bring; `keep` are ids that it could not read.
+def gone(session: Session, company_id: int, table: Table, ids: Collection[int]) -> Removal:
+    """The rows with these ids."""
+    condition = f"{table.id_column} IN ({id_list(ids)})"
+    return Removal(condition, _count(session, company_id, table, condition))
 
-    Returns how many rows were deleted.
+
+def unlisted(
+    session: Session, company_id: int, table: Table, merged: str, *, listed_since: datetime, keep: Collection[int]
+) -> Removal:
+    """The rows that a listing, begun at `listed_since`, did not bring; `keep` are ids that it could not read.
+
+    `merged` is the table as it will be with what the listing did bring.
     """
-    condition = f"{_NOT_READ_SINCE} AND {table.id_column} NOT IN ({id_list(keep) if keep else -1})"
-    return _remove(session, company_id, table, condition, listed_since)
+    kept = f"{table.id_column} NOT IN ({id_list(keep) if keep else -1})"
+    condition = f"(synced_at IS NULL OR synced_at < TIMESTAMPTZ '{listed_since.isoformat()}') AND {kept}"
+    return Removal(condition, _count(session, company_id, table, condition, merged))
 
 
-def remove_parentless(session: Session, company_id: int, table: Table) -> None:
-    """Delete what hangs on rows of this table that are not there."""
-    if table in _HANGING_ON:
-        hanging = _HANGING_ON[table][0]
-        session.execute(f"DELETE FROM {DATASET}.{hanging.name} WHERE {_parentless(company_id, table)}")
+def remove_now(session: Session, company_id: int, table: Table, removal: Removal) -> None:
+    """Delete in a transaction of its own."""
+    with session.transaction():
+        for statement in removal.statements(company_id, table):
+            session.execute(statement)
 
 
 def holds_parentless(session: Session, company_id: int, table: Table) -> bool:
@@ -88,49 +102,56 @@ def unread(session: Session, company_id: int, table: Table, limit: int) -> set[i
     return {int(one) for (one,) in rows}
 
 
-def unlisted(
-    session: Session, company_id: int, table: Table, listed_since: datetime, accounts: Collection[int]
+def unlisted_of(
+    session: Session, company_id: int, table: Table, merged: str, *, since: datetime, accounts: Collection[int]
 ) -> set[int]:
-    """The ids of these accounts' rows that a listing, begun at `listed_since`, did not bring."""
+    """The ids of these accounts' rows that a listing, begun at `since`, did not bring."""
     rows = session.rows(
-        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"SELECT {table.id_column} FROM {merged} "
         f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} AND account_id IN ({id_list(accounts)})",
-        listed_since,
+        since,
     )
     return {int(one) for (one,) in rows}
 
 
 def removable(
-    session: Session, company_id: int, table: Table, *, among: Collection[int] | None, listed_since: datetime
+    session: Session, company_id: int, table: Table, merged: str, *, among: Collection[int] | None, since: datetime
 ) -> set[int]:
-    """Rows of no excluded account, not read since `listed_since`; `among` limits them to these ids."""
+    """Rows of no excluded account, not read since then; `among` limits them to these ids."""
     limit = "" if among is None else f"AND {table.id_column} IN ({id_list(among)})"
     rows = session.rows(
-        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"SELECT {table.id_column} FROM {merged} "
         f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} {limit} "
         f"AND {included(table)}",
-        listed_since,
+        since,
     )
     return {int(one) for (one,) in rows}
 
 
-def without_account(session: Session, company_id: int, table: Table, among: Collection[int]) -> set[int]:
+def without_account(session: Session, company_id: int, table: Table, merged: str, among: Collection[int]) -> set[int]:
     """The rows among these that have no account."""
     rows = session.rows(
-        f"SELECT {table.id_column} FROM {DATASET}.{table.name} "
+        f"SELECT {table.id_column} FROM {merged} "
         f"WHERE company_id = {company_id} AND account_id IS NULL AND {table.id_column} IN ({id_list(among)})"
     )
     return {int(one) for (one,) in rows}
 
 
 def excluded_before(
-    session: Session, company_id: int, table: Table, rows: Collection[Row], known_until: datetime | None
+    session: Session,
+    company_id: int,
+    table: Table,
+    rows: Collection[Row],
+    *,
+    known_until: datetime | None,
+    invoices: str,
+    let_in: Collection[int],
 ) -> set[int]:
     """The ids among `rows` without an account that were an excluded account's: what we hold or not of them stays so.
 
     Pennylane takes the account from its documents when it is deleted there. Those that we hold as an excluded account's
     are its own, and so are those that we do not hold, although they were there at `known_until`: unless they credit an
-    invoice without an account that was let in.
+    invoice without an account that was let in: one of those, or one that stands in `invoices` (SQL to select from).
     """
     orphans = {row[table.id_column]: row for row in rows if row["account_id"] is None}
     if not orphans:
@@ -143,7 +164,7 @@ def excluded_before(
     )
     if known_until is None:
         return {one for one, theirs in held.items() if theirs}
-    ours = _crediting_ours(session, company_id, orphans) if table is CREDIT_NOTES else set()
+    ours = _crediting_ours(session, company_id, orphans, invoices, let_in) if table is CREDIT_NOTES else set()
     return {
         one
         for one, row in orphans.items()
@@ -155,10 +176,13 @@ def _was_there(row: Row, at: datetime) -> bool:
     return row["created_at"] is None or row["created_at"] < at
 
 
-def _crediting_ours(session: Session, company_id: int, credit_notes: Mapping[int, Row]) -> set[int]:
+def _crediting_ours(
+    session: Session, company_id: int, credit_notes: Mapping[int, Row], invoices: str, let_in: Collection[int]
+) -> set[int]:
     credited = {one: row["credited_invoice_id"] for one, row in credit_notes.items()}
-    let_in = without_account(session, company_id, INVOICES, {one for one in credited.values() if one is not None})
-    return {one for one, invoice in credited.items() if invoice in let_in}
+    among = {one for one in credited.values() if one is not None}
+    ours = without_account(session, company_id, INVOICES, invoices, among).union(let_in)
+    return {one for one, invoice in credited.items() if invoice in ours}
 
 
 def _excluded(company_id: int) -> str:
@@ -173,12 +197,6 @@ def included(table: Table) -> str:
     )
 
 
-def _remove(session: Session, company_id: int, table: Table, condition: str, *parameters: object) -> int:
+def _count(session: Session, company_id: int, table: Table, condition: str, merged: str = "") -> int:
     where = f"company_id = {company_id} AND {condition} AND {included(table)}"
-    count = int(session.value(f"SELECT count(*) FROM {DATASET}.{table.name} WHERE {where}", *parameters))
-    if not count:
-        return 0
-    with session.transaction():
-        session.execute(f"DELETE FROM {DATASET}.{table.name} WHERE {where}", *parameters)
-        remove_parentless(session, company_id, table)
-    return count
+    return int(session.value(f"SELECT count(*) FROM {merged or f'{DATASET}.{table.name}'} WHERE {where}"))

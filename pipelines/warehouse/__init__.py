@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.warehouse.base import STAGING, Warehouse, staging_layout
+from pipelines.warehouse.base import STAGING, Merge, Warehouse, staging_layout
 from pipelines.warehouse.duckdb_file import DuckDBWarehouse
 from pipelines.warehouse.postgres_server import PostgresWarehouse
 from pipelines.warehouse.session import Relation, Session, id_list, what_went_wrong
@@ -10,6 +10,7 @@ from pipelines.warehouse.session import Relation, Session, id_list, what_went_wr
 __all__ = [
     "STAGING",
     "DuckDBWarehouse",
+    "Merge",
     "PostgresWarehouse",
     "Relation",
     "Session",

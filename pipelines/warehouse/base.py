@@ -2,8 +2,9 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines.tables import DATASET
@@ -13,11 +14,25 @@ if TYPE_CHECKING:  # dlt is imported where something is loaded
     from dlt.common.destination import TDestinationReferenceArg
 
 
+@dataclass(frozen=True)
+class Merge:
+    """What a load does with rows once dlt has copied them into the staging schema.
+
+    By default they take the place there of those before, and are merged into their table. Those of `collected` tables
+    (names) are added to what is there; they are merged with it, each key's last one, unless they are to wait on.
+    `afterwards` are statements by table, a line each, which belong to the transaction that merges it.
+    """
+
+    collected: frozenset[str] = frozenset()
+    waits: bool = False
+    afterwards: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
 class Warehouse(ABC):
     """Where rows land."""
 
     @abstractmethod
-    def destination(self, company_id: int) -> "TDestinationReferenceArg":
+    def destination(self, company_id: int, merge: Merge) -> "TDestinationReferenceArg":
         """dlt's destination, for use within a session.
 
         Each company has a staging schema of its own (dlt#4297: else they truncate each other's rows).

@@ -14,13 +14,13 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
 from pipelines.tables import DATASET
-from pipelines.warehouse.base import Warehouse, staging_layout
+from pipelines.warehouse.base import Merge, Warehouse, staging_layout
 from pipelines.warehouse.session import LOCK_WAIT_SECONDS, Dialect, Session, what_went_wrong
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
     from dlt.common.destination import TDestinationReferenceArg
 
-MEMORY_LIMIT = "256MB"
+MEMORY_LIMIT = "192MB"
 """For DuckDB, which else takes up to 80 % of the machine's; what does not fit goes to a folder beside the file."""
 ROW_GROUP_ROWS = 30_720
 """On closing, DuckDB merges pieces into groups, by default of 122,880 rows; these take half the memory to merge."""
@@ -72,7 +72,7 @@ class DuckDBWarehouse(Warehouse):
     def __repr__(self) -> str:
         return f"DuckDBWarehouse({str(self.path)!r})"
 
-    def destination(self, company_id: int) -> "TDestinationReferenceArg":
+    def destination(self, company_id: int, merge: Merge) -> "TDestinationReferenceArg":
         from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials  # noqa: PLC0415
 
         from pipelines.warehouse.into_duckdb import CopyingDuckDB  # noqa: PLC0415
@@ -81,7 +81,9 @@ class DuckDBWarehouse(Warehouse):
             raise RuntimeError("the destination is for use within a session")
         # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
         credentials = DuckDbCredentials(self._engine, pragmas=[f"search_path='{_CATALOG}.main'"])
-        return CopyingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
+        destination = CopyingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
+        destination.merge = merge
+        return destination
 
     @contextmanager
     def session(self) -> Iterator[Session]:

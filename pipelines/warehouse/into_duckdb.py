@@ -10,8 +10,7 @@ from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 
-from pipelines.destinations import GivenWhole
-from pipelines.merging import MergesKeyByKey
+from pipelines.merging import Merging, MergingClient
 from pipelines.row_files import LONGEST_LINE
 
 _FORMAT = f"""
@@ -37,7 +36,7 @@ class CopyJob(DuckDbCopyJob):
         sql_client.execute_sql(copying(table, Path(self._file_path)))
 
 
-class _Client(MergesKeyByKey, DuckDbClient):
+class _Client(MergingClient, DuckDbClient):
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
@@ -46,7 +45,7 @@ class _Client(MergesKeyByKey, DuckDbClient):
         return super().create_load_job(table, file_path, load_id, restore)
 
 
-class CopyingDuckDB(GivenWhole, dlt.destinations.duckdb):
+class CopyingDuckDB(Merging, dlt.destinations.duckdb):
     """dlt's DuckDB with this way of copying."""
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:

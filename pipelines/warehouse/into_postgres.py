@@ -16,8 +16,7 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvC
 from psycopg2.errors import LockNotAvailable
 from tenacity import retry_if_exception
 
-from pipelines.destinations import GivenWhole
-from pipelines.merging import MergesKeyByKey
+from pipelines.merging import Merging, MergingClient
 from pipelines.warehouse.session import WAIT_A_MOMENT, in_moments
 
 
@@ -33,7 +32,7 @@ class CopyJob(PostgresCsvCopyJob):
                 cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN WITH (FORMAT CSV, ENCODING 'utf-8')", file)
 
 
-class _Client(MergesKeyByKey, PostgresClient):
+class _Client(MergingClient, PostgresClient):
     lock_wait_seconds: float
 
     def update_stored_schema(self, *arguments: Any, **named: Any) -> TSchemaTables | None:
@@ -57,7 +56,7 @@ def _met_a_lock(error: BaseException) -> bool:
     return isinstance(error, DatabaseException) and isinstance(error.dbapi_exception, LockNotAvailable)
 
 
-class CopyingPostgres(GivenWhole, dlt.destinations.postgres):
+class CopyingPostgres(Merging, dlt.destinations.postgres):
     """dlt's Postgres with this way of copying, and of waiting."""
 
     lock_wait_seconds: float

@@ -10,7 +10,7 @@ from psycopg2.extensions import parse_dsn
 
 from pipelines.errors import WarehouseUnusable
 from pipelines.tables import DATASET
-from pipelines.warehouse.base import Warehouse, staging_layout
+from pipelines.warehouse.base import Merge, Warehouse, staging_layout
 from pipelines.warehouse.session import LOCK_WAIT_SECONDS, Dialect, Session, what_went_wrong
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
@@ -57,11 +57,12 @@ class PostgresWarehouse(Warehouse):
         parts = urlsplit(self._url)
         return f"PostgresWarehouse('{parts.hostname or 'local socket'}{parts.path}')"
 
-    def destination(self, company_id: int) -> "TDestinationReferenceArg":
+    def destination(self, company_id: int, merge: Merge) -> "TDestinationReferenceArg":
         from pipelines.warehouse.into_postgres import CopyingPostgres  # noqa: PLC0415
 
         layout = staging_layout(company_id)
         destination = CopyingPostgres(self._credentials(), staging_dataset_name_layout=layout)
+        destination.merge = merge
         destination.lock_wait_seconds = self._lock_wait_seconds
         return destination
 

@@ -14,16 +14,23 @@ from tests.program import Program
 
 TOKENS = {"before a refresh", "after saving a token"} | COSTS_THE_TOKEN
 STAGES = [
-    ("between pages", 3), ("before landing", 1), ("before deleting", 3), ("between deletions", 3),
-    ("after extract", 1), ("after normalize", 1), ("with some tables copied", 1), ("before a merge", 2),
-    ("within a merge", 2), ("after a merge", 2), ("between load and cursor", 1), ("just after the cursor", 1),
-    ("before marking", 1), ("after landing", 1),
+    ("between pages", 3), ("before landing what is collected", 1), ("after landing what was collected", 1),
+    ("before landing", 1), ("before deleting", 3), ("between deletions", 3), ("after extract", 1),
+    ("after normalize", 1), ("with some tables copied", 1), ("before a merge", 2), ("within a merge", 2),
+    ("after a merge", 2), ("between load and cursor", 1), ("just after the cursor", 1), ("before marking", 1),
+    ("after landing", 1),
 ]  # fmt: skip
 """Places, and the time at which the process dies there. Deleting begins with two of dlt's own tables."""
 
+STAGES_OF_A_FULL_SYNC = [
+    ("before collecting", 2), ("with some tables copied", 4), ("after collecting", 2), ("within a merge", 2),
+    ("after a merge", 3), ("between deletions", 3), ("between load and cursor", 3),
+]  # fmt: skip
+"""Those where it matters that a list comes in pieces."""
+
 
 def test_every_place_is_a_stage() -> None:
-    tried = {place for place, _ in STAGES} | TOKENS
+    tried = {place for place, _ in (*STAGES, *STAGES_OF_A_FULL_SYNC)} | TOKENS
     beside = {"before a request", "before loading", "after loading"}
     assert tried | beside == {place.partition(" (")[0] for place in (*PLACES, *PLACES_IN_DLT)}
 
@@ -72,11 +79,14 @@ def test_a_sync_killed_at_any_stage_is_made_good_by_the_next(mortal: Mortal, sta
     assert mortal.differences() == []
 
 
-@pytest.mark.parametrize("stage", ["between deletions", "between load and cursor"])
-def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next_hourly_one(mortal: Mortal, stage: str) -> None:
+@pytest.mark.parametrize(("stage", "time"), STAGES_OF_A_FULL_SYNC, ids=[stage for stage, _ in STAGES_OF_A_FULL_SYNC])
+@pytest.mark.parametrize("then", ["hourly", "full"])
+def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next(
+    mortal: Mortal, stage: str, time: int, then: str
+) -> None:
     mortal.change()
-    assert mortal.sync_killed_at(stage, 3, full=True)
-    mortal.sync()
+    assert mortal.sync_killed_at(stage_in(mortal, stage), time, full=True)
+    mortal.sync(full=then == "full")
     assert mortal.differences() == []
 
 

@@ -15,7 +15,7 @@ from pipelines.committed import SOURCE, State, committed, pipeline_name
 from pipelines.records import Row
 from pipelines.row_files import write_rows
 from pipelines.tables import DATASET, Table
-from pipelines.warehouse import DuckDBWarehouse, Session, Warehouse
+from pipelines.warehouse import DuckDBWarehouse, Merge, Session, Warehouse, staging_layout
 from pipelines.warehouse.into_duckdb import copying
 from tests.pipelines.company import file_with_tables
 
@@ -28,6 +28,7 @@ class PlainLoader:
         self._warehouse = warehouse
         self._company_id = company_id
         self._work_dir = work_dir
+        self._staging = staging_layout(company_id) % DATASET
         work_dir.mkdir(parents=True)
 
     @property
@@ -36,21 +37,21 @@ class PlainLoader:
             return committed(session, self._company_id) or {}
 
     def load(
-        self, rows: Mapping[Table, list[Row]], state: State, writing: Callable[[], AbstractContextManager[Session]]
+        self,
+        rows: Mapping[Table, list[Row]],
+        state: State,
+        merge: Merge,
+        writing: Callable[[], AbstractContextManager[Session]],
     ) -> None:
         load_id = str(time.time_ns() / 1e9)
         with writing() as session, session.transaction():
+            session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._staging}")
             for table, table_rows in rows.items():
-                file = self._work_dir / f"{table.name}.csv"
-                write_rows(file, table, table_rows)
-                session.execute(f"CREATE OR REPLACE TEMP TABLE came AS FROM {DATASET}.{table.name} LIMIT 0")
-                session.execute(copying("came", file))
-                for key in (table.key, table.replaced_by):
-                    if key:
-                        same = " AND ".join(f"d.{name} = s.{name}" for name in key)
-                        goes = f"EXISTS (SELECT 1 FROM came AS s WHERE {same})"
-                        session.execute(f"DELETE FROM {DATASET}.{table.name} AS d WHERE {goes}")
-                session.execute(f"INSERT INTO {DATASET}.{table.name} BY NAME FROM came")
+                self._copy(session, table, table_rows, add=table.name in merge.collected)
+                if not (merge.waits and table.name in merge.collected):
+                    self._merge(session, table)
+                    for statement in merge.afterwards.get(table.name, ()):
+                        session.execute(statement)
             written = json.dumps({"sources": {SOURCE: copy.deepcopy(state)}})
             session.execute(
                 f"INSERT INTO {DATASET}._dlt_pipeline_state BY NAME SELECT 1 AS version, 4 AS engine_version, "
@@ -64,6 +65,29 @@ class PlainLoader:
                 f"INSERT INTO {DATASET}._dlt_loads BY NAME SELECT %s AS load_id, 0 AS status, now() AS inserted_at",
                 load_id,
             )
+
+    def _copy(self, session: Session, table: Table, rows: list[Row], *, add: bool) -> None:
+        came = f"{self._staging}.{table.name}"
+        session.execute(f"CREATE TABLE IF NOT EXISTS {came} AS FROM {DATASET}.{table.name} LIMIT 0")
+        if not add:
+            session.execute(f"TRUNCATE TABLE {came}")
+        file = self._work_dir / f"{table.name}.csv"
+        write_rows(file, table, rows)
+        session.execute(copying(came, file))
+
+    def _merge(self, session: Session, table: Table) -> None:
+        came = f"{self._staging}.{table.name}"
+        session.execute(
+            f"DELETE FROM {came} WHERE rowid NOT IN "
+            f"(SELECT max_by(rowid, (synced_at, rowid)) FROM {came} GROUP BY {', '.join(table.key)})"
+        )
+        for key in (table.key, table.replaced_by):
+            if key:
+                same = " AND ".join(f"d.{name} = s.{name}" for name in key)
+                goes = f"EXISTS (SELECT 1 FROM {came} AS s WHERE {same})"
+                session.execute(f"DELETE FROM {DATASET}.{table.name} AS d WHERE {goes}")
+        session.execute(f"INSERT INTO {DATASET}.{table.name} BY NAME FROM {came}")
+        session.execute(f"TRUNCATE TABLE {came}")
 
 
 @contextmanager

@@ -14,15 +14,18 @@ from pipelines import details, landing
 from pipelines.client import Pennylane
 from pipelines.details import DetailsSync
 from pipelines.errors import PennylaneUnreachable
+from pipelines.landing import Landing
 from pipelines.pacing import REQUESTS_PER_SECOND
+from pipelines.receipts import rows_with
 from pipelines.short_lists import Details
-from pipelines.warehouse import warehouse_at
+from pipelines.tables import DATASET, INVOICES
+from pipelines.warehouse import staging_layout, warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from sandbox.changes.randomly import change_randomly
 from tests.conftest import DATABASES
-from tests.pipelines.company import Company
+from tests.pipelines.company import PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
-from tests.pipelines.truth import KEYS
+from tests.pipelines.truth import KEYS, everything_stored
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,6 +145,63 @@ def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company:
     assert company.differences(excluded=()) != []
     company.excluded = set()
     company.sync()
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_who_is_excluded_after_a_first_sync_was_interrupted_is_nowhere_after_the_next(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(60, 300)
+    first = next(iter(company.world.customers))
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(pennylane=failing_after(company, 4))
+    assert first.name in everything_stored(company.warehouse)
+    company.excluded = {first.id}
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(pennylane=failing_after(company, 1))
+    assert first.name not in everything_stored(company.warehouse)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
+def test_a_listing_whose_collected_rows_are_gone_begins_again(make_company: MakeCompany, full: bool) -> None:
+    """Such as where tables were put back from a backup that was made while it was under way."""
+    company = make_company(25, 300)
+    if full:
+        company.sync()
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(full=full, pennylane=failing_after(company, 4))
+    staging = staging_layout(company.id) % DATASET
+    with company.warehouse.session() as session:
+        assert session.value(f"SELECT count(*) FROM {staging}.invoices") >= 40
+        session.execute(
+            f"DELETE FROM {staging}.invoices WHERE invoice_id = (SELECT min(invoice_id) FROM {staging}.invoices)"
+        )
+    company.forget_requests()
+    company.sync(full=full)
+    assert company.requests["by_path"][f"{PREFIX}/customers"] == 1
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_an_invoice_that_its_payments_told_is_outdated_is_merged_although_a_full_sync_was_interrupted(
+    make_company: MakeCompany,
+) -> None:
+    company = make_company(25, 300)
+    company.sync()
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(full=True, pennylane=failing_after(company, 4))
+    with Landing.opened(company.warehouse, company.id, company.work_dir) as opened:
+        row = next(iter(company.held()["invoices"].items()))
+        (_, invoice_id) = row[0]
+        with company.warehouse.session() as session:
+            (known,) = rows_with(session, company.id, INVOICES, [row[0]])
+        opened.land({INVOICES: [{**known, "label": "just read"}]})
+    with company.warehouse.session() as session:
+        label = f"SELECT label FROM receivables.invoices WHERE invoice_id = {invoice_id}"
+        assert session.value(label) == "just read"
+    company.sync(full=True)
     _assert_whole(company)
 
 

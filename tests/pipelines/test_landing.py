@@ -90,7 +90,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spied_execute(session: Session, sql: str, *parameters: Any) -> None:
         kind = sql.split(maxsplit=1)[0].upper()
-        if kind in ("INSERT", "UPDATE", "DELETE"):
+        if kind in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
             told.append(f"{'asked' if id(session) in asked else 'UNASKED'}: {' '.join(sql.split())[:60]}")
         execute(session, sql, *parameters)
 
@@ -128,8 +128,6 @@ def test_each_write_of_a_sync_asks_first_in_its_own_session(company: Company, wr
     company.sync(full=True, rotation=10_000)
 
     statements = {one.partition(": ")[2].partition(" WHERE")[0] for one in writes}
-    assert any("DELETE FROM receivables.invoices" in one for one in statements)
-    assert any("DELETE FROM receivables.accounts" in one for one in statements)
     assert any("DELETE FROM receivables.contacts" in one for one in statements)
     assert any("UPDATE receivables.invoices SET payments_synced_at" in one for one in statements)
     assert "load" in writes

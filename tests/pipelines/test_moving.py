@@ -11,7 +11,7 @@ from tests.pipelines.test_interruptions import failing_after
 
 
 @pytest.mark.duckdb("from its file to Postgres")
-def test_a_first_listing_that_was_interrupted_goes_on_in_postgres(
+def test_a_first_listing_that_was_interrupted_begins_again_in_postgres(
     make_company: MakeCompany, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.landing.PIECE_ROWS", 50)
@@ -27,10 +27,9 @@ def test_a_first_listing_that_was_interrupted_goes_on_in_postgres(
         watch=company.progress.append,
         before_commit=lambda: None,
     )
-    assert company.progress[-1].done == company.progress[-1].total
     company.forget_requests()
     there = Company(company.server, target, company.work_dir)
     assert there.lists_only().mode == "first"
-    assert company.requests["by_path"].get(f"{PREFIX}/customers", 0) == 0
-    assert company.requests["by_path"][f"{PREFIX}/customer_invoices"] < 5  # of ten
+    assert company.requests["by_path"][f"{PREFIX}/customers"] == 1
+    assert company.requests["by_path"][f"{PREFIX}/customer_invoices"] >= 9
     assert [line for line in there.differences() if not line.startswith(("contacts", "payments"))] == []

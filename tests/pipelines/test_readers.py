@@ -17,9 +17,9 @@ import pytest
 from pipelines.companies import publish_company
 from pipelines.errors import WarehouseUnusable
 from pipelines.landing import Landing
-from pipelines.tables import TABLES
+from pipelines.tables import LISTED, TABLES, Table
 from pipelines.views import VIEWS
-from pipelines.warehouse import PostgresWarehouse, warehouse_at
+from pipelines.warehouse import PostgresWarehouse, Warehouse, warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from tests.documents import documented
 from tests.pipelines.company import Company
@@ -268,3 +268,63 @@ def test_a_copy_of_the_duckdb_file_made_as_documented_has_all_tables_and_views(
         connection.execute("USE receivables")
         for name in READ:
             assert connection.execute(f"SELECT count(*) FROM {name}").fetchone() != (0,)
+
+
+@pytest.mark.parametrize("how", ["first", "hourly", "full"])
+def test_of_each_list_a_reader_sees_all_that_a_sync_brings_or_nothing_of_it(
+    make_company: MakeCompany, any_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    company = make_company(40, 350, any_warehouse)
+    if how != "first":
+        company.lists_only()
+        company.world.clock.advance(60)
+        change_everything(company)
+    else:
+        say_name(company)
+    monkeypatch.setattr("pipelines.landing.PIECE_ROWS", 25)
+    collect, collected = Landing.collect, [0]
+
+    def counted(landing: Landing, *what: Any) -> None:
+        collected[0] += 1
+        collect(landing, *what)
+
+    monkeypatch.setattr(Landing, "collect", counted)
+    seen: dict[str, list[list[Any]]] = {one.name: [rows_of(company, one)] for one in LISTED}
+    ended = threading.Event()
+
+    def read_on() -> None:
+        while not ended.is_set():
+            for one in LISTED:
+                rows = rows_of(company, one)
+                if rows != seen[one.name][-1]:
+                    seen[one.name].append(rows)
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    company.lists_only(full=how == "full")
+    ended.set()
+    reader.join()
+    assert collected[0] >= 3
+    for one in LISTED:
+        before, *after = seen[one.name]
+        assert after in ([], [rows_of(company, one)])
+        assert rows_of(company, one) != before
+    assert [line for line in company.differences() if not line.startswith(("contacts", "payments"))] == []
+
+
+def change_everything(company: Company) -> None:
+    """Each account and document, and some of each are deleted."""
+    world = company.world
+    for customer in list(world.customers):
+        customers.update_customer(world, id=customer.id)
+    for one in [one.id for one in world.invoices]:
+        invoices.update_invoice(world, id=one, label=f"changed at {company.clock()}")
+    for one in [one.id for one in world.invoices if one.settles][::5]:
+        invoices.delete_invoice(world, id=one)
+    invoices.create_invoice(world)
+
+
+def rows_of(company: Company, table: Table) -> list[Any]:
+    """A list as a reader finds it: ids, and when each record was changed."""
+    with company.warehouse.session() as session:
+        return session.rows(f"SELECT {table.id_column}, updated_at FROM receivables.{table.name} ORDER BY 1")
