@@ -179,7 +179,7 @@ def main() -> None:
                 f"{hourly['cpu']:.1f}",
                 f"{hourly['peak MB']:,.0f}",
             )
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

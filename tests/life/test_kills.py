@@ -23,14 +23,15 @@ STAGES = [
 """Places, and the time at which the process dies there. Deleting begins with two of dlt's own tables."""
 
 STAGES_OF_A_FULL_SYNC = [
-    ("before collecting", 2), ("with some tables copied", 4), ("after collecting", 2), ("within a merge", 2),
-    ("after a merge", 3), ("between deletions", 3), ("between load and cursor", 3),
+    ("before collecting", 2, "full"), ("with some tables copied", 4, "full"), ("after collecting", 2, "full"),
+    ("after collecting", 2, "hourly"), ("within a merge", 2, "full"), ("after a merge", 3, "hourly"),
+    ("between deletions", 3, "hourly"), ("between load and cursor", 3, "full"),
 ]  # fmt: skip
-"""Those where it matters that a list comes in pieces."""
+"""Those where it matters that a list comes in pieces, and which sync comes next."""
 
 
 def test_every_place_is_a_stage() -> None:
-    tried = {place for place, _ in (*STAGES, *STAGES_OF_A_FULL_SYNC)} | TOKENS
+    tried = {place for place, *_ in (*STAGES, *STAGES_OF_A_FULL_SYNC)} | TOKENS
     beside = {"before a request", "before loading", "after loading"}
     assert tried | beside == {place.partition(" (")[0] for place in (*PLACES, *PLACES_IN_DLT)}
 
@@ -79,8 +80,7 @@ def test_a_sync_killed_at_any_stage_is_made_good_by_the_next(mortal: Mortal, sta
     assert mortal.differences() == []
 
 
-@pytest.mark.parametrize(("stage", "time"), STAGES_OF_A_FULL_SYNC, ids=[stage for stage, _ in STAGES_OF_A_FULL_SYNC])
-@pytest.mark.parametrize("then", ["hourly", "full"])
+@pytest.mark.parametrize(("stage", "time", "then"), STAGES_OF_A_FULL_SYNC)
 def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next(
     mortal: Mortal, stage: str, time: int, then: str
 ) -> None:
