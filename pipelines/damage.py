@@ -107,8 +107,8 @@ def read_again(session: Session, table: Table) -> None:
 def drop_damaged_staging(session: Session, schema: str) -> None:
     """Drop all from the schema in which dlt puts what it merges, where it is not as dlt notes there that it made it.
 
-    It holds nothing between two loads, and the next one makes it again. The schema itself stays: where an
-    administrator made it, we could not.
+    The next load makes it again. What a listing had collected there is without the columns that are declared since, and
+    has to be read again. The schema itself stays: where an administrator made it, we could not.
     """
     found = session.relations(schema)
     noted = noted_tables(session, schema) if found else set()

@@ -146,6 +146,12 @@ class Reader:
             found = unreadable_of(state, kind.table)
             self.unreadable |= {(kind.table, one): why for one, why in found.items() if one not in never_asked}
 
+    def resume(self, state: Mapping[str, Any], read: Mapping[str, int]) -> None:
+        """Go on with a listing, of which an earlier run has read so many rows by table, and could not read those."""
+        self.unreadable.clear()
+        self.restore(state)
+        self._read.update({kind.table: read.get(kind.table.name, 0) for kind in KINDS})
+
     def unreadable_ids(self, table: Table) -> set[int]:
         """Records that were there and could not be read: what we hold of them stays."""
         return {one for of, one in list(self.unreadable) if of is table and one != NAMELESS}

@@ -12,10 +12,11 @@ import copy
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 PIECE_ROWS = 10_000
 PIECE_SECONDS = 30.0
 """A crash costs at most a piece: rows are landed when either is reached."""
+_LISTS = frozenset(table.name for table in LISTED)
 FEW_COMPANIES = 10
 """Up to so many in one DuckDB file, the tables from which dlt merges are opened sooner than made anew."""
 
@@ -105,25 +107,30 @@ class Landing:
         if not any(rows.values()) and not replaced and new_state == self.state:
             return
         with self.writing() as session:
-            present = self._accepted(session, rows)
-            for table in {*present, *replaced}:
-                table_rows = present.get(table, [])
-                self.tally[table] += compare(session, self.company_id, table, table_rows, replaced.get(table))
-                self._delete_childless(session, table, table_rows, replaced.get(table, ()))
-        if any(present.values()) or new_state != self.state:
-            self._load(present, new_state, self._merging(waits=True))
+            present = self._accepted(session, rows, replaced)
+            childless = {
+                table: found
+                for table in replaced
+                if (found := self._childless(session, table, present, replaced[table]))
+            }
+        merged = {table: present.get(table, []) for table in {*present, *childless}}
+        if merged or new_state != self.state:
+            afterwards = {table.name: [statement] for table, statement in childless.items()}
+            self._load(merged, new_state, Merge(waiting=self._waiting, afterwards=afterwards))
 
     def collect(self, rows: Mapping[Table, list[Row]], state: State | None = None) -> None:
-        """Put rows of lists where `land_collected` merges them from, and commit `state`, as for `land`."""
+        """Put rows of lists where `land_collected` merges them from, and commit `state`, as for `land`.
+
+        They are given up where `land` brings rows of lists before that.
+        """
         with self.writing() as session:
             if COLLECTED not in self.state:
                 clear(session, self._staging)
             present = self._accepted(session, rows)
-            for table, table_rows in present.items():
-                self.tally[table] += compare(session, self.company_id, table, table_rows, None)
         new_state = copy.deepcopy(self.state if state is None else state)
         new_state[COLLECTED] = noted(self.state, present)
-        self._load(present, new_state, self._merging(waits=True, besides=LISTED))
+        if present or new_state != self.state:
+            self._load(present, new_state, Merge(waiting=_LISTS))
 
     def land_collected(
         self, rows: Mapping[Table, list[Row]], state: State, removals: Mapping[Table, Removal] | None = None
@@ -135,22 +142,30 @@ class Landing:
         removals = removals or {}
         with self.writing() as session:
             present = self._accepted(session, rows)
-            for table, table_rows in present.items():
-                self.tally[table] += compare(session, self.company_id, table, table_rows, None)
         for table, removal in removals.items():
-            self.tally[table] += Tally(removed=removal.rows)
+            self.tally[table] += Tally(removed=removal.count)
         merged = {table: present.get(table, []) for table in {*present, *removals, *tables_of(self.state)}}
         afterwards = {table.name: removal.statements(self.company_id, table) for table, removal in removals.items()}
         new_state = copy.deepcopy(state)
         new_state.pop(COLLECTED, None)
         if merged or new_state != self.state:
-            self._load(merged, new_state, self._merging(waits=False, afterwards=afterwards))
+            were_collected = self._waiting
+            self._load(merged, new_state, Merge(together=were_collected, afterwards=afterwards))
+            if were_collected:
+                with self.writing() as session:
+                    clear(session, self._staging)
 
     @property
     def holds_collected(self) -> bool:
         """Whether all is there that was collected by the sync before, which did not come to its end."""
         with self.warehouse.session() as session:
             return is_there(session, self._staging, self.state)
+
+    @property
+    def collected(self) -> Mapping[str, int]:
+        """How many rows are collected, by table."""
+        found: Mapping[str, int] = self.state.get(COLLECTED, {}).get("rows", {})
+        return found
 
     def forget_collected(self) -> None:
         """What was collected is not to be merged any more."""
@@ -162,24 +177,35 @@ class Landing:
         """SQL to select from: the rows, by id and account, that a table of a list has with what was collected."""
         return as_merged(table, self._staging, tables_of(self.state))
 
-    def _accepted(self, session: Session, rows: Mapping[Table, list[Row]]) -> dict[Table, list[Row]]:
-        """Those rows that are not, without an account, what an excluded one has left behind."""
+    @property
+    def _waiting(self) -> frozenset[str]:
+        """The tables whose rows in the staging schema are to stay there until all of them are merged."""
+        return _LISTS if COLLECTED in self.state else frozenset()
+
+    def _accepted(
+        self,
+        session: Session,
+        rows: Mapping[Table, list[Row]],
+        replaced: Mapping[Table, Collection[int]] = MappingProxyType({}),
+    ) -> dict[Table, list[Row]]:
+        """The rows, counted against those held, but for what an excluded account has left behind without an account."""
         present = {table: rows[table] for table in TABLES if rows.get(table)}  # invoices before their credit notes
         let_in: set[int] = set()
         for table in (INVOICES, CREDIT_NOTES):
             if table in present:
-                invoices = self.as_merged(INVOICES)
                 theirs = excluded_before(
                     session,
                     self.company_id,
                     table,
                     present[table],
                     known_until=self.known_until,
-                    invoices=invoices,
+                    invoices=self.as_merged(INVOICES),
                     let_in=let_in,
                 )
                 present[table] = [row for row in present[table] if row[table.id_column] not in theirs]
                 let_in = {row[table.id_column] for row in present[table] if row["account_id"] is None}
+        for table in {*present, *replaced}:
+            self.tally[table] += compare(session, self.company_id, table, present.get(table, []), replaced.get(table))
         return {table: some for table, some in present.items() if some}
 
     @contextmanager
@@ -202,14 +228,16 @@ class Landing:
                 finally:
                     self._is_writing = False
 
-    def _delete_childless(self, session: Session, table: Table, rows: list[Row], parents: Collection[int]) -> None:
-        """Delete what is left of parents that have no row any more; the merge replaces the others' rows."""
-        childless = set(parents) - {row[table.parent_column] for row in rows}
-        if childless:
-            session.execute(
-                f"DELETE FROM {DATASET}.{table.name} "
-                f"WHERE company_id = {self.company_id} AND {table.parent_column} IN ({id_list(childless)})"
-            )
+    def _childless(
+        self, session: Session, table: Table, rows: Mapping[Table, list[Row]], parents: Collection[int]
+    ) -> str:
+        """SQL that deletes what we hold of parents that have no row any more; the merge replaces the others' rows."""
+        childless = set(parents) - {row[table.parent_column] for row in rows.get(table, ())}
+        those = f"FROM {DATASET}.{table.name} WHERE company_id = {self.company_id} AND {table.parent_column} IN "
+        held = (
+            session.rows(f"SELECT DISTINCT {table.parent_column} {those} ({id_list(childless)})") if childless else []
+        )
+        return f"DELETE {those} ({id_list(one for (one,) in held)})" if held else ""
 
     def _clear(self) -> None:
         shutil.rmtree(self._work_dir, ignore_errors=True)
@@ -227,7 +255,7 @@ class Landing:
             found = committed(session, self.company_id)
             self.state = self._dlt().state if found is None else found
             if damage or upgraded:
-                self._load({table: [] for table in TABLES}, self.state, self._merging(waits=True))
+                self._load({table: [] for table in TABLES}, self.state, Merge(waiting=self._waiting))
             self.made = describe(session)
             index(session)
             forget_packages(session, self.company_id)
@@ -244,17 +272,6 @@ class Landing:
             companies = [schema for schema in session.schemas() if STAGING.fullmatch(schema)]
             if not session.is_postgres and len(companies) > FEW_COMPANIES:
                 session.empty(self._staging)
-
-    def _merging(
-        self,
-        *,
-        waits: bool,
-        besides: Collection[Table] = (),
-        afterwards: Mapping[str, Sequence[str]] | None = None,
-    ) -> Merge:
-        """With what is collected, and what is to be `besides`."""
-        collected = LISTED if COLLECTED in self.state else besides
-        return Merge(frozenset(table.name for table in collected), waits, afterwards or {})
 
     def _load(self, rows: Mapping[Table, list[Row]], state: State, merge: Merge) -> None:
         self._dlt().load(rows, state, merge, self.writing)
@@ -300,7 +317,7 @@ class Pieces:
 
     def collect(self, state: State | None) -> None:
         """Put the rows where `land` merges them from; `state` as for Landing.land."""
-        if any(self._rows.values()):
+        if any(self._rows.values()) or state is not None:
             self._landing.collect(self._kept(), state)
             self._empty()
 
@@ -308,11 +325,16 @@ class Pieces:
         """Land all rows, also those that were collected; what goes was noted, or is said by `removals`."""
         if removals is None:
             with self._landing.warehouse.session() as session:
-                found = {
-                    table: gone(session, self._landing.company_id, table, ids) for table, ids in self._gone.items()
-                }
-            removals = {table: removal for table, removal in found.items() if removal.rows}
+                removals = self._removals(session)
         self._landing.land_collected(self._kept(), state, removals)
+
+    def _removals(self, session: Session) -> dict[Table, Removal]:
+        found = {
+            table: gone(session, self._landing.company_id, table, self._landing.as_merged(table), ids)
+            for table, ids in self._gone.items()
+            if ids
+        }
+        return {table: removal for table, removal in found.items() if removal.count}
 
     def _kept(self) -> dict[Table, list[Row]]:
         return {table: list(rows.values()) for table, rows in self._rows.items()}

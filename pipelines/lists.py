@@ -47,7 +47,7 @@ from pipelines.removal import (
     without_account,
 )
 from pipelines.set_aside import NAMELESS, UNREADABLE, UNREADABLE_DETAILS
-from pipelines.tables import Table
+from pipelines.tables import DATASET, Table
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
@@ -153,6 +153,7 @@ class ListsSync:
         if listing is None:
             self._doubt_times_to_come(started)
         else:
+            self._reader.resume(listing[UNREADABLE], self._landing.collected)
             noted = datetime.fromisoformat(listing["noted"])
             remaining = {key: [Range(*one) for one in ranges] for key, ranges in listing["remaining"].items()}
             tasks = [Task(task.key, task.kind, task.conditions, ids) for task in tasks for ids in remaining[task.key]]
@@ -176,8 +177,9 @@ class ListsSync:
         if self._holds_older_rows(started):
             self._collect(pieces, started, cursor.until, remaining)
             for kind in KINDS:
-                pieces.add(kind.table, self._found_without_account(kind, started, None))
-            self._collect(pieces, started, cursor.until, remaining)
+                if found := self._found_without_account(kind, started, None):
+                    pieces.add(kind.table, found)
+                    self._collect(pieces, started, cursor.until, remaining)
             removals = self._unlisted(started)
         if self._excluded and self._report.mode == "full":
             self._keep_out_until(cursor.until)
@@ -228,7 +230,6 @@ class ListsSync:
             {
                 **self._landing.state,
                 "listing": self._checkpoint(started, noted, remaining),
-                UNREADABLE: self._reader.to_state(),
             }
         )
 
@@ -249,6 +250,7 @@ class ListsSync:
             "noted": noted.isoformat(),
             "excluded": sorted(self._excluded),
             "tables": self._landing.made,
+            UNREADABLE: self._reader.to_state(),  # of no concern to a sync that does not go on with this listing
             "remaining": {key: [[one.low, one.high] for one in ranges] for key, ranges in remaining.items()},
         }
 
@@ -273,11 +275,11 @@ class ListsSync:
         removals: dict[Table, Removal] = {}
         with self._landing.warehouse.session() as session:
             for table in (kind.table for kind in KINDS):
+                merged = self._landing.as_merged(table)
                 if self._reader.met_nameless(table):  # any of ours may be one of them
-                    removals[table] = gone(session, self._landing.company_id, table, ())
+                    removals[table] = gone(session, self._landing.company_id, table, merged, ())
                     continue
                 keep = self._reader.unreadable_ids(table)
-                merged = self._landing.as_merged(table)
                 removals[table] = unlisted(
                     session, self._landing.company_id, table, merged, listed_since=since, keep=keep
                 )
@@ -332,11 +334,11 @@ class ListsSync:
         if self._report.mode == "first":
             with self._landing.writing() as session:
                 for kind in (INVOICE, CREDIT_NOTE):
-                    held = self._landing.as_merged(kind.table)
+                    held = f"{DATASET}.{kind.table.name}"
                     orphans = without_account(session, self._landing.company_id, kind.table, held, documents)
-                    removal = gone(session, self._landing.company_id, kind.table, orphans)
+                    removal = gone(session, self._landing.company_id, kind.table, held, orphans)
                     remove_now(session, self._landing.company_id, kind.table, removal)
-                    self._landing.tally[kind.table] += Tally(removed=removal.rows)
+                    self._landing.tally[kind.table] += Tally(removed=removal.count)
 
     def _keep_out_until(self, at: datetime) -> None:
         """Documents without an account that were there at that time and are not here may not come in later, either.

@@ -30,14 +30,13 @@ class _MergeJob(SqlMergeFollowupJob):
     @classmethod
     def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]) -> list[str]:
         name = str(table_chain[0]["name"])
-        merging = super().generate_sql(table_chain, sql_client)
-        afterwards = cls.merge.afterwards.get(name, ())
-        if name not in cls.merge.collected:
-            return [*merging, *afterwards]
+        statements = [*super().generate_sql(table_chain, sql_client), *cls.merge.afterwards.get(name, ())]
+        if name not in cls.merge.together:
+            return statements
         _, staging = sql_client.get_qualified_table_names(name)
         keys = [column for column, hints in table_chain[0]["columns"].items() if hints.get("primary_key")]
         place = "ctid" if sql_client.capabilities.sqlglot_dialect == "postgres" else "rowid"
-        return [_without_doubles(staging, keys, place), *merging, *afterwards, f"TRUNCATE TABLE {staging}"]
+        return [_without_doubles(staging, keys, place), *statements]
 
     @classmethod
     def gen_key_table_clauses(  # noqa: PLR0917 - dlt's signature
@@ -76,19 +75,19 @@ class MergingClient(SqlJobClientBase):
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """dlt empties staged tables before and after each load; what is collected there stays."""
-        super().initialize_storage(set(truncate_tables or ()) - self.merge.collected)
+        super().initialize_storage(set(truncate_tables or ()) - self.merge.waiting - self.merge.together)
 
     def _create_merge_followup_jobs(self, table_chain: Sequence[PreparedTableSchema]) -> list[FollowupJobRequest]:
-        if self.merge.waits and table_chain[0]["name"] in self.merge.collected:
+        if table_chain[0]["name"] in self.merge.waiting:
             return []
 
-        class MergeJob(_MergeJob):  # dlt makes its jobs by methods of their classes
+        class Job(_MergeJob):  # dlt makes its jobs by methods of their classes
             merge = self.merge
 
-        return [MergeJob.from_table_chain(table_chain, self.sql_client)]
+        return [Job.from_table_chain(table_chain, self.sql_client)]
 
 
-class Merging(Destination[Any, Any]):
+class MergingDestination(Destination[Any, Any]):
     """A destination that merges this way.
 
     It is told all of its settings: dlt asks it some twenty times per load what it can do, and would look through

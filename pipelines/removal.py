@@ -13,16 +13,13 @@ from pipelines.warehouse import Session, id_list
 
 _HANGING_ON: dict[Table, tuple[Table, str]] = {ACCOUNTS: (CONTACTS, "account_id"), INVOICES: (PAYMENTS, "invoice_id")}
 
-_NOT_READ_SINCE = "(synced_at IS NULL OR synced_at < %s)"
-"""Rows are without that time where it cannot be true, or where somebody with a SQL tool has written them."""
-
 
 @dataclass(frozen=True)
 class Removal:
     """Rows of a table that go, by an SQL condition on them, and how many these are."""
 
     condition: str
-    rows: int
+    count: int
 
     def statements(self, company_id: int, table: Table) -> list[str]:
         """What deletes them, and what hangs on rows of this table that are not there."""
@@ -35,22 +32,18 @@ class Removal:
         return deleting
 
 
-def gone(session: Session, company_id: int, table: Table, ids: Collection[int]) -> Removal:
-    """The rows with these ids."""
+def gone(session: Session, company_id: int, table: Table, merged: str, ids: Collection[int]) -> Removal:
+    """The rows with these ids. `merged` (SQL to select from) is the table with what is still to be merged."""
     condition = f"{table.id_column} IN ({id_list(ids)})"
-    return Removal(condition, _count(session, company_id, table, condition))
+    return Removal(condition, _count(session, company_id, table, merged, condition))
 
 
 def unlisted(
     session: Session, company_id: int, table: Table, merged: str, *, listed_since: datetime, keep: Collection[int]
 ) -> Removal:
-    """The rows that a listing, begun at `listed_since`, did not bring; `keep` are ids that it could not read.
-
-    `merged` is the table as it will be with what the listing did bring.
-    """
-    kept = f"{table.id_column} NOT IN ({id_list(keep) if keep else -1})"
-    condition = f"(synced_at IS NULL OR synced_at < TIMESTAMPTZ '{listed_since.isoformat()}') AND {kept}"
-    return Removal(condition, _count(session, company_id, table, condition, merged))
+    """The rows that a listing, begun at `listed_since`, did not bring; `keep` are ids that it could not read."""
+    condition = f"{_not_read_since(listed_since)} AND {table.id_column} NOT IN ({id_list(keep) if keep else -1})"
+    return Removal(condition, _count(session, company_id, table, merged, condition))
 
 
 def remove_now(session: Session, company_id: int, table: Table, removal: Removal) -> None:
@@ -80,8 +73,8 @@ def _parentless(company_id: int, table: Table) -> str:
 
 def holds_older(session: Session, company_id: int, table: Table, than: datetime) -> bool:
     """Whether there is a row that was read before then."""
-    query = f"SELECT 1 FROM {DATASET}.{table.name} WHERE company_id = {company_id} AND {_NOT_READ_SINCE} LIMIT 1"
-    return bool(session.rows(query, than))
+    where = f"company_id = {company_id} AND {_not_read_since(than)}"
+    return bool(session.rows(f"SELECT 1 FROM {DATASET}.{table.name} WHERE {where} LIMIT 1"))
 
 
 def doubt_times_to_come(session: Session, company_id: int, table: Table, now: datetime) -> None:
@@ -108,8 +101,7 @@ def unlisted_of(
     """The ids of these accounts' rows that a listing, begun at `since`, did not bring."""
     rows = session.rows(
         f"SELECT {table.id_column} FROM {merged} "
-        f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} AND account_id IN ({id_list(accounts)})",
-        since,
+        f"WHERE company_id = {company_id} AND {_not_read_since(since)} AND account_id IN ({id_list(accounts)})"
     )
     return {int(one) for (one,) in rows}
 
@@ -121,9 +113,7 @@ def removable(
     limit = "" if among is None else f"AND {table.id_column} IN ({id_list(among)})"
     rows = session.rows(
         f"SELECT {table.id_column} FROM {merged} "
-        f"WHERE company_id = {company_id} AND {_NOT_READ_SINCE} {limit} "
-        f"AND {included(table)}",
-        since,
+        f"WHERE company_id = {company_id} AND {_not_read_since(since)} {limit} AND {included(table)}"
     )
     return {int(one) for (one,) in rows}
 
@@ -197,6 +187,11 @@ def included(table: Table) -> str:
     )
 
 
-def _count(session: Session, company_id: int, table: Table, condition: str, merged: str = "") -> int:
+def _not_read_since(moment: datetime) -> str:
+    """SQL: rows are without that time where it cannot be true, or where somebody with a SQL tool has written them."""
+    return f"(synced_at IS NULL OR synced_at < TIMESTAMPTZ '{moment.isoformat()}')"
+
+
+def _count(session: Session, company_id: int, table: Table, merged: str, condition: str) -> int:
     where = f"company_id = {company_id} AND {condition} AND {included(table)}"
-    return int(session.value(f"SELECT count(*) FROM {merged or f'{DATASET}.{table.name}'} WHERE {where}"))
+    return int(session.value(f"SELECT count(*) FROM {merged} WHERE {where}"))

@@ -18,13 +18,14 @@ if TYPE_CHECKING:  # dlt is imported where something is loaded
 class Merge:
     """What a load does with rows once dlt has copied them into the staging schema.
 
-    By default they take the place there of those before, and are merged into their table. Those of `collected` tables
-    (names) are added to what is there; they are merged with it, each key's last one, unless they are to wait on.
-    `afterwards` are statements by table, a line each, which belong to the transaction that merges it.
+    By default they take the place there of those before, and are merged into their table. Those of tables (names) that
+    are `waiting` are added to what is there, and not merged yet; those of tables that go `together` are added, and
+    merged with it, each key's last row. `afterwards` are statements by table, a line each, which belong to the
+    transaction that merges it.
     """
 
-    collected: frozenset[str] = frozenset()
-    waits: bool = False
+    waiting: frozenset[str] = frozenset()
+    together: frozenset[str] = frozenset()
     afterwards: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 

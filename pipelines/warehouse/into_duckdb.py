@@ -10,7 +10,7 @@ from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 
-from pipelines.merging import Merging, MergingClient
+from pipelines.merging import MergingClient, MergingDestination
 from pipelines.row_files import LONGEST_LINE
 
 _FORMAT = f"""
@@ -45,7 +45,7 @@ class _Client(MergingClient, DuckDbClient):
         return super().create_load_job(table, file_path, load_id, restore)
 
 
-class CopyingDuckDB(Merging, dlt.destinations.duckdb):
+class CopyingDuckDB(MergingDestination, dlt.destinations.duckdb):
     """dlt's DuckDB with this way of copying."""
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:

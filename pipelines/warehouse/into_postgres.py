@@ -16,7 +16,7 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvC
 from psycopg2.errors import LockNotAvailable
 from tenacity import retry_if_exception
 
-from pipelines.merging import Merging, MergingClient
+from pipelines.merging import MergingClient, MergingDestination
 from pipelines.warehouse.session import WAIT_A_MOMENT, in_moments
 
 
@@ -56,7 +56,7 @@ def _met_a_lock(error: BaseException) -> bool:
     return isinstance(error, DatabaseException) and isinstance(error.dbapi_exception, LockNotAvailable)
 
 
-class CopyingPostgres(Merging, dlt.destinations.postgres):
+class CopyingPostgres(MergingDestination, dlt.destinations.postgres):
     """dlt's Postgres with this way of copying, and of waiting."""
 
     lock_wait_seconds: float

@@ -15,17 +15,17 @@ from tests.program import Program
 TOKENS = {"before a refresh", "after saving a token"} | COSTS_THE_TOKEN
 STAGES = [
     ("between pages", 3), ("before landing what is collected", 1), ("after landing what was collected", 1),
-    ("before landing", 1), ("before deleting", 3), ("between deletions", 3), ("after extract", 1),
+    ("before landing", 1), ("before deleting", 1), ("between deletions", 1), ("after extract", 1),
     ("after normalize", 1), ("with some tables copied", 1), ("before a merge", 2), ("within a merge", 2),
     ("after a merge", 2), ("between load and cursor", 1), ("just after the cursor", 1), ("before marking", 1),
     ("after landing", 1),
 ]  # fmt: skip
-"""Places, and the time at which the process dies there. Deleting begins with two of dlt's own tables."""
+"""Places, and the time at which the process dies there. What is deleted by itself is in two of dlt's own tables."""
 
 STAGES_OF_A_FULL_SYNC = [
     ("before collecting", 2, "full"), ("with some tables copied", 4, "full"), ("after collecting", 2, "full"),
-    ("after collecting", 2, "hourly"), ("within a merge", 2, "full"), ("after a merge", 3, "hourly"),
-    ("between deletions", 3, "hourly"), ("between load and cursor", 3, "full"),
+    ("after collecting", 2, "hourly"), ("within a merge", 2, "full"), ("after a merge", 2, "full"),
+    ("after a merge", 3, "hourly"), ("between load and cursor", 3, "full"),
 ]  # fmt: skip
 """Those where it matters that a list comes in pieces, and which sync comes next."""
 

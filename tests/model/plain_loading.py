@@ -47,8 +47,8 @@ class PlainLoader:
         with writing() as session, session.transaction():
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._staging}")
             for table, table_rows in rows.items():
-                self._copy(session, table, table_rows, add=table.name in merge.collected)
-                if not (merge.waits and table.name in merge.collected):
+                self._copy(session, table, table_rows, add=table.name in merge.waiting | merge.together)
+                if table.name not in merge.waiting:
                     self._merge(session, table)
                     for statement in merge.afterwards.get(table.name, ()):
                         session.execute(statement)
@@ -87,7 +87,6 @@ class PlainLoader:
                 goes = f"EXISTS (SELECT 1 FROM {came} AS s WHERE {same})"
                 session.execute(f"DELETE FROM {DATASET}.{table.name} AS d WHERE {goes}")
         session.execute(f"INSERT INTO {DATASET}.{table.name} BY NAME FROM {came}")
-        session.execute(f"TRUNCATE TABLE {came}")
 
 
 @contextmanager

@@ -206,7 +206,7 @@ def test_a_listing_that_was_interrupted_leaves_its_history_to_the_shares(
 
     with pytest.raises(RuntimeError):
         company.lists_only(full=full, pennylane=company.pennylane(Failing))
-    report = company.sync(rotation=0, history_seconds=0).details
+    report = company.sync(rotation=0, history_seconds=0, full=full).details
     assert report.pending.ready
     assert report.pending.payments > 50
     company.sync()

@@ -3,17 +3,20 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dlt.destinations.exceptions import DatabaseTerminalException
+from dlt.destinations.job_client_impl import SqlLoadJob
 
-from pipelines import details, landing
+from pipelines import details, landing, listing
 from pipelines.client import Pennylane
 from pipelines.details import DetailsSync
-from pipelines.errors import PennylaneUnreachable
+from pipelines.errors import PennylaneUnreachable, WarehouseUnusable
 from pipelines.landing import Landing
 from pipelines.pacing import REQUESTS_PER_SECOND
 from pipelines.receipts import rows_with
@@ -25,6 +28,7 @@ from sandbox.changes.randomly import change_randomly
 from tests.conftest import DATABASES
 from tests.pipelines.company import PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.disturbing import disturb, undisturbed
 from tests.pipelines.truth import KEYS, everything_stored
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +38,13 @@ ROOT = Path(__file__).parents[2]
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landing, "PIECE_ROWS", 40)
     monkeypatch.setattr(details, "PIECE_ROWS", 40)
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small company's lists are long ones, of many pages and pieces."""
+    monkeypatch.setattr(listing, "PAGE", 20)
+    monkeypatch.setattr(landing, "PIECE_ROWS", 20)
 
 
 def failing_after(company: Company, requests: int) -> Pennylane:
@@ -148,11 +159,11 @@ def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company:
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_pages")
 def test_who_is_excluded_after_a_first_sync_was_interrupted_is_nowhere_after_the_next(
     make_company: MakeCompany,
 ) -> None:
-    company = make_company(60, 300)
+    company = make_company(8, 60)
     first = next(iter(company.world.customers))
     with pytest.raises(PennylaneUnreachable):
         company.sync(pennylane=failing_after(company, 4))
@@ -163,18 +174,18 @@ def test_who_is_excluded_after_a_first_sync_was_interrupted_is_nowhere_after_the
     assert first.name not in everything_stored(company.warehouse)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
 def test_a_listing_whose_collected_rows_are_gone_begins_again(make_company: MakeCompany, full: bool) -> None:
     """Such as where tables were put back from a backup that was made while it was under way."""
-    company = make_company(25, 300)
+    company = make_company(8, 180)
     if full:
-        company.sync()
+        company.lists_only()
     with pytest.raises(PennylaneUnreachable):
-        company.sync(full=full, pennylane=failing_after(company, 4))
+        company.lists_only(full=full, pennylane=failing_after(company, 9))
     staging = staging_layout(company.id) % DATASET
     with company.warehouse.session() as session:
-        assert session.value(f"SELECT count(*) FROM {staging}.invoices") >= 40
+        assert session.value(f"SELECT count(*) FROM {staging}.invoices") >= 20
         session.execute(
             f"DELETE FROM {staging}.invoices WHERE invoice_id = (SELECT min(invoice_id) FROM {staging}.invoices)"
         )
@@ -184,23 +195,92 @@ def test_a_listing_whose_collected_rows_are_gone_begins_again(make_company: Make
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("small_pieces")
-def test_an_invoice_that_its_payments_told_is_outdated_is_merged_although_a_full_sync_was_interrupted(
+@pytest.mark.usefixtures("small_pages")
+def test_what_was_collected_in_another_shape_than_the_tables_have_now_is_read_again(make_company: MakeCompany) -> None:
+    """As after an upgrade that brings a column."""
+    company = make_company(8, 60)
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(pennylane=failing_after(company, 4))
+    staging = staging_layout(company.id) % DATASET
+    with company.warehouse.session() as session:
+        session.execute(f"ALTER TABLE {staging}.invoices DROP COLUMN label")
+    company.sync()
+    _assert_whole(company)
+
+
+@contextmanager
+def failing_merge(table: str) -> Iterator[None]:
+    """The database refuses to merge a table, such as for want of room on its disk."""
+    merge = SqlLoadJob.run
+
+    def fail(job: SqlLoadJob) -> None:
+        if job.job_file_info().table_name == table:
+            raise DatabaseTerminalException(OSError("no room on the disk"))
+        merge(job)
+
+    with pytest.MonkeyPatch.context() as failing:
+        failing.setattr(SqlLoadJob, "run", fail)
+        yield
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_listing_whose_merge_failed_asks_for_next_to_nothing_again(make_company: MakeCompany) -> None:
+    company = make_company(8, 180)
+    with failing_merge("invoices"), pytest.raises(WarehouseUnusable, match="no room on the disk"):
+        company.lists_only()
+    company.forget_requests()
+    company.lists_only()
+    by_path = company.requests["by_path"]
+    assert sum(count for path, count in by_path.items() if "changelogs" not in path) <= 3, by_path  # the last pages
+    company.sync()
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_full_sync_whose_merge_failed_goes_on_although_many_records_cannot_be_read(make_company: MakeCompany) -> None:
+    company = make_company(8, 60)
+    wrong = [one.id for one in company.world.invoices if one.settles][:25]
+    disturb(company, "v2/customer_invoices$", kind="changed", item={"created_at": "yesterday"}, only_ids=wrong)
+    company.sync()
+    with failing_merge("accounts"), pytest.raises(WarehouseUnusable, match="no room on the disk"):
+        company.lists_only(full=True)
+    assert len(company.lists_only(full=True).unreadable) == 25
+    undisturbed(company)
+    company.sync()
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("requests", [4, 6])
+def test_what_could_not_be_read_is_asked_for_until_it_is_in_although_a_full_sync_was_interrupted(
+    make_company: MakeCompany, requests: int
+) -> None:
+    company = make_company(8, 60)
+    wrong = next(one.id for one in company.world.invoices if one.settles)
+    disturb(company, "v2/customer_invoices$", kind="changed", item={"created_at": "yesterday"}, only_ids=[wrong])
+    company.sync()
+    assert company.differences() != []
+    undisturbed(company)
+    with pytest.raises(PennylaneUnreachable):
+        company.lists_only(full=True, pennylane=failing_after(company, requests))
+    company.sync()
+    _assert_whole(company)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_an_invoice_that_its_payments_tell_to_be_outdated_is_merged_although_a_full_sync_was_interrupted(
     make_company: MakeCompany,
 ) -> None:
-    company = make_company(25, 300)
+    company = make_company(8, 60)
     company.sync()
     with pytest.raises(PennylaneUnreachable):
         company.sync(full=True, pennylane=failing_after(company, 4))
+    invoice = next(one.id for one in company.world.invoices if one.settles)
     with Landing.opened(company.warehouse, company.id, company.work_dir) as opened:
-        row = next(iter(company.held()["invoices"].items()))
-        (_, invoice_id) = row[0]
         with company.warehouse.session() as session:
-            (known,) = rows_with(session, company.id, INVOICES, [row[0]])
+            (known,) = rows_with(session, company.id, INVOICES, [(company.id, invoice)])
         opened.land({INVOICES: [{**known, "label": "just read"}]})
-    with company.warehouse.session() as session:
-        label = f"SELECT label FROM receivables.invoices WHERE invoice_id = {invoice_id}"
-        assert session.value(label) == "just read"
+    assert company.held()["invoices"][company.id, invoice]["label"] == "just read"
     company.sync(full=True)
     _assert_whole(company)
 
