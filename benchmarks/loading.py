@@ -22,8 +22,9 @@ from benchmarks.growth import in_a_process, sandbox_of, token_of, warehouses
 from pipelines.client import API, WORKERS, OneToken, Pennylane
 from pipelines.filters import condition, encoded
 from pipelines.kinds import INVOICE, Kind, Reader
-from pipelines.landing import PIECE_ROWS, Landing
+from pipelines.landing import Landing
 from pipelines.listing import PAGE, Listing, Task
+from pipelines.pieces import PIECE_ROWS
 from pipelines.ranges import ALL_IDS
 from pipelines.records import Record, Row
 from pipelines.tables import INVOICES

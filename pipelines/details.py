@@ -30,7 +30,8 @@ from pipelines.errors import NotListed
 from pipelines.exclusions import published
 from pipelines.failures import Failures
 from pipelines.kinds import INVOICE, Reader
-from pipelines.landing import PIECE_ROWS, PIECE_SECONDS, Landing
+from pipelines.landing import Landing
+from pipelines.pieces import PIECE_ROWS, PIECE_SECONDS
 from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.receipts import invoices_outdated_by, rows_with

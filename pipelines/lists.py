@@ -26,9 +26,10 @@ from pipelines.client import WORKERS, Pennylane
 from pipelines.errors import BrokenAnswer
 from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
-from pipelines.landing import Landing, Pieces
+from pipelines.landing import Landing
 from pipelines.lateness import late_by_now
 from pipelines.listing import Listing, Task, all_tasks
+from pipelines.pieces import Pieces
 from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.ranges import ALL_IDS, Range, subtract

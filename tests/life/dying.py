@@ -6,7 +6,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from pipelines import details, landing
+from pipelines import details, pieces
 from resources.installation import Installation
 from resources.settings import Settings
 from sandbox import core
@@ -34,7 +34,7 @@ def sync_until(
     home: Path, pennylane_url: str, warehouse_url: str, *, company_id: int, full: bool, place: str, time: int
 ) -> None:
     """Sync, and die on coming by the place for this time; `place` may be empty."""
-    for module in (landing, details):
+    for module in (pieces, details):
         vars(module)["PIECE_ROWS"] = 20
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - to the process's end
     installation = installation_of(home, pennylane_url, warehouse_url)

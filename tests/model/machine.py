@@ -18,7 +18,7 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from pipelines import details, landing
+from pipelines import details, pieces
 from pipelines.set_aside import SetAside, said
 from pipelines.tables import DATASET
 from resources.installation import USER_ERRORS, NotAuthorized
@@ -91,7 +91,7 @@ class CompanyLife(RuleBasedStateMachine):
         self.counted["sequences"] += 1
         home = Path(tempfile.mkdtemp(prefix="life-"))
         self.until_the_end.callback(shutil.rmtree, home)
-        for module in (landing, details):
+        for module in (pieces, details):
             self.until_the_end.enter_context(mock.patch.object(module, "PIECE_ROWS", self.piece_rows[in_pieces]))
         server = self.until_the_end.enter_context(make_sandbox(customers=6, invoices=18, seed=seed))
         url = self.until_the_end.enter_context(self.new_warehouse(home))

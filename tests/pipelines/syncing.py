@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipelines import details, landing
+from pipelines import details, pieces
 from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.landing import Landing
@@ -26,7 +26,7 @@ def _now() -> datetime:
 
 def main(arguments: list[str]) -> None:
     url, token, company_id, warehouse_url, work_dir, how = arguments
-    for module in (landing, details):
+    for module in (pieces, details):
         vars(module)["PIECE_ROWS"] = 40
     pennylane = Pennylane(url, OneToken(token))
     with Landing.opened(warehouse_at(warehouse_url), int(company_id), Path(work_dir)) as opened:

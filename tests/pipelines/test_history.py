@@ -193,7 +193,7 @@ def test_a_listing_that_was_interrupted_leaves_its_history_to_the_shares(
     company = make_company(20, 400)
     if full:
         company.sync()
-    monkeypatch.setattr("pipelines.landing.PIECE_ROWS", 100)
+    monkeypatch.setattr("pipelines.pieces.PIECE_ROWS", 100)
 
     class Failing(Pennylane):
         left = 4

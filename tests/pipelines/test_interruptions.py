@@ -13,7 +13,7 @@ import pytest
 from dlt.destinations.exceptions import DatabaseTerminalException
 from dlt.destinations.job_client_impl import SqlLoadJob
 
-from pipelines import details, landing, listing
+from pipelines import details, listing, pieces
 from pipelines.client import Pennylane
 from pipelines.details import DetailsSync
 from pipelines.errors import PennylaneUnreachable, WarehouseUnusable
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "PIECE_ROWS", 40)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 40)
     monkeypatch.setattr(details, "PIECE_ROWS", 40)
 
 
@@ -44,7 +44,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a small company's lists are long ones, of many pages and pieces."""
     monkeypatch.setattr(listing, "PAGE", 20)
-    monkeypatch.setattr(landing, "PIECE_ROWS", 20)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 20)
 
 
 def failing_after(company: Company, requests: int) -> Pennylane:
@@ -120,7 +120,7 @@ def test_a_full_sync_cut_short_anywhere_is_completed_by_an_hourly_one(company: C
 def test_what_was_listed_before_a_crash_is_not_listed_again(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, full: bool, excluded: set[int]
 ) -> None:
-    monkeypatch.setattr(landing, "PIECE_ROWS", 300)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 300)
     company = make_company(100, 3000)
     company.excluded = excluded
     if full:

@@ -14,7 +14,7 @@ from tests.pipelines.test_interruptions import failing_after
 def test_a_first_listing_that_was_interrupted_begins_again_in_postgres(
     make_company: MakeCompany, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.landing.PIECE_ROWS", 50)
+    monkeypatch.setattr("pipelines.pieces.PIECE_ROWS", 50)
     company = make_company(20, 900)
     with pytest.raises(PennylaneUnreachable):
         company.lists_only(pennylane=failing_after(company, 9))

@@ -159,7 +159,7 @@ def test_a_duckdb_file_taken_by_another_program_in_mid_sync_costs_no_progress(
     make_company: MakeCompany, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read before stays: its cursor lies in the file, committed with the rows."""
-    monkeypatch.setattr("pipelines.landing.PIECE_ROWS", 100)
+    monkeypatch.setattr("pipelines.pieces.PIECE_ROWS", 100)
     file = tmp_path / "receivables.duckdb"
     company = make_company(10, 600, DuckDBWarehouse(file, lock_wait_seconds=0.3))
     holders: list[subprocess.Popen[str]] = []
