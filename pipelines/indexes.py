@@ -33,6 +33,7 @@ INDEXES = dict(
         _index(CREDIT_NOTES, "company_id", "account_id"),
         _index(CREDIT_NOTES, "company_id", "credited_invoice_id"),
         _index(INVOICES, "company_id", "payments_synced_at"),
+        _index(INVOICES, "company_id", "updated_at"),
         _few(INVOICES, "unpaid", "account_id", UNPAID),
         _few(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
         *(_few(table, "unread", table.id_column, "synced_at IS NULL") for table in (ACCOUNTS, INVOICES, CREDIT_NOTES)),
