@@ -1,8 +1,10 @@
 """`sync`: the tables follow, one sync at a time, and an interruption costs nothing."""
 
+import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -24,7 +26,7 @@ def syncing(program: Program, sandbox: SandboxServer) -> "subprocess.Popen[str]"
     """A sync that is reading payments."""
     slow_down(sandbox)
     before = control(sandbox, "GET", "requests")["total"]
-    process = program.start("sync")
+    process = program.start("sync", start_new_session=True)
     while control(sandbox, "GET", "requests")["total"] < before + 5:
         assert process.poll() is None
         time.sleep(0.1)
@@ -66,13 +68,18 @@ def test_a_second_sync_is_told_who_syncs_since_when_and_breaks_nothing(synced: P
     assert synced.status()[0]["last_error"] is None
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def ctrl_c(process: "subprocess.Popen[str]") -> None:
+    """As a terminal does: every process of the command gets the signal."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("how", [ctrl_c, subprocess.Popen.terminate])
 def test_an_interrupted_sync_ends_at_once_with_one_line_and_lets_the_next_one_in(
-    synced: Program, sandbox: SandboxServer, how: signal.Signals
+    synced: Program, sandbox: SandboxServer, how: "Callable[[subprocess.Popen[str]], None]"
 ) -> None:
     new = change(sandbox, "create_invoice")
     with syncing(synced, sandbox) as process:
-        process.send_signal(how)
+        how(process)
         began = time.monotonic()
         out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < 20
