@@ -361,18 +361,18 @@ def test_a_lost_key_is_said_and_connecting_again_is_all_it_takes(synced: Program
     assert key.stat().st_mode & 0o777 == 0o600
 
 
-def test_dlt_s_working_files_and_traces_hold_no_secret(
+def test_dlt_s_working_files_hold_no_secret(
     make_company: MakeCompany, postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are gone after a sync; here they are kept, as a crash would leave them."""
     monkeypatch.setattr(Landing, "_clear", lambda _: None)
     password, token = marked("password"), marked("token")
-    with database(postgres_server, "traced", password) as address:
+    with database(postgres_server, "kept", password) as address:
         company = make_company(6, 20, warehouse=warehouse_at(address))
         company.server.sandbox.tokens.add_company_token(company.id, token=token)
         company.sync(pennylane=Pennylane(company.server.url, OneToken(token)))
         kept = list(files(company.work_dir))
-        assert any(place.endswith("trace.pickle") for place, _ in kept)
+        assert any(place.endswith("state.json") for place, _ in kept)
         assert Search({"password": password, "token": token}).among(kept) == []
 
 
