@@ -1,5 +1,6 @@
 """Deletes old runs. Dagster purges its schedules' ticks (dagster.yaml), but keeps runs and event logs for ever."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ def delete_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[int]
 
 
 def _delete(instance: dg.DagsterInstance, run_id: str) -> None:
-    instance.compute_log_manager.delete_logs(prefix=[run_id])
+    shutil.rmtree(Path(instance.storage_directory(), run_id), ignore_errors=True)  # output, which was captured once
     instance.delete_run(run_id)
     storage = instance.event_log_storage
     if isinstance(storage, SqliteEventLogStorage):

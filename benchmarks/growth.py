@@ -32,7 +32,7 @@ from pipelines.lists import ListsSync
 from pipelines.progress import Progress
 from pipelines.tables import DATASET
 from pipelines.warehouse import PostgresWarehouse, Warehouse, warehouse_at
-from tests.postgres import running_postgres
+from tests.postgres import HASHES_IN_PRODUCTION, running_postgres
 
 SIZES = (1_000, 100_000)
 CHANGES = 100
@@ -121,7 +121,7 @@ def warehouses(*, postgres: bool) -> Iterator[Callable[[str], str]]:
         with tempfile.TemporaryDirectory() as folder:
             yield lambda name: f"duckdb:///{folder}/{name}.duckdb"
         return
-    with running_postgres() as server:
+    with running_postgres(HASHES_IN_PRODUCTION) as server:
 
         def new_database(name: str) -> str:
             server.run(f"CREATE DATABASE {name}")

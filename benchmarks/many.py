@@ -39,7 +39,7 @@ from resources.installation import Installation
 from resources.oauth import SCOPES
 from resources.settings import Settings
 from sandbox.generator.books import SMALL_CUSTOMERS, SMALL_INVOICES, company_id
-from tests.postgres import PostgresServer, running_postgres
+from tests.postgres import HASHES_IN_PRODUCTION, PostgresServer, running_postgres
 from tests.program import FOREIGN
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
@@ -102,7 +102,7 @@ def storage(folder: Path, *, postgres: bool) -> Iterator[Files | Server]:
     if not postgres:
         yield Files(folder)
         return
-    with running_postgres() as server:
+    with running_postgres(HASHES_IN_PRODUCTION) as server:
         yield Server(server)
 
 

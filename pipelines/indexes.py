@@ -4,6 +4,8 @@ DuckDB has none: it scans a million ids in milliseconds, and takes a key for vio
 row and inserts it anew, which is how rows are merged.
 """
 
+from functools import partial
+
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session
@@ -60,6 +62,9 @@ _TABLE_OF = {
 def index(session: Session) -> None:
     """Make the primary keys and indexes that are missing, where the database wants them.
 
+    Whoever writes to a table keeps its new index waiting, and waits while it is made: another sync, for the most part.
+    Since an index is about speed, the next sync makes it where this one would have to wait for long.
+
     A table that somebody renamed has kept the names of its indexes, which the one made in its place needs.
     """
     if not session.is_postgres:
@@ -84,7 +89,7 @@ def index(session: Session) -> None:
             _make_key(session, one)
     for name, (one, statement) in INDEXES.items():
         if (name, one.name) not in names:
-            session.execute(statement)
+            session.unless_in_use(partial(session.execute, statement))
 
 
 def _make_unique(session: Session, table: Table) -> None:
@@ -100,7 +105,7 @@ def _make_unique(session: Session, table: Table) -> None:
 def _make_key(session: Session, table: Table) -> None:
     """Of the unique index, which does as well for as long as somebody reads the table."""
     key = f"{_name_of_key(table)} PRIMARY KEY USING INDEX {_name_before_key(table)}"
-    session.unless_read(lambda: session.execute(f"ALTER TABLE {DATASET}.{table.name} ADD CONSTRAINT {key}"))
+    session.unless_in_use(lambda: session.execute(f"ALTER TABLE {DATASET}.{table.name} ADD CONSTRAINT {key}"))
 
 
 def _drop_doubles(session: Session, table: Table) -> None:

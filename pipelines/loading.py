@@ -34,8 +34,6 @@ class Loader:
                 destination=warehouse.destination(company_id, Merge()),
                 dataset_name=DATASET,
             )
-            # dlt would write what the last hundred steps did to a file after each step: a tenth of a small load.
-            self._pipeline.config.enable_runtime_trace = False
             self._pipeline.sync_destination()
 
     @property

@@ -204,7 +204,7 @@ def _create_views(session: Session) -> None:
     """
     session.enter_schema()
     all_there = session.relations(DATASET).keys() >= {view.name for view in VIEWS}
-    in_turn = session.unless_read if all_there else session.between_readers
+    in_turn = session.unless_in_use if all_there else session.between_readers
     try:
         in_turn(lambda: _replace_views(session))
     except OtherColumns:

@@ -1,6 +1,7 @@
 """Dagster's books do not grow for ever: runs are forgotten after some time, the tables are not."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -31,6 +32,9 @@ def test_runs_older_than_the_setting_says_are_deleted_with_all_that_dagster_keep
         later = side.run("hourly_sync", company).run_id
         verified_later = side.run("verify", company).run_id
         assert _checked_by(side.instance) == {verified, verified_later}
+        captured = Path(side.instance.storage_directory(), first.run_id, "compute_logs", "step.err")
+        captured.parent.mkdir(parents=True)
+        captured.write_text("what an earlier version captured", encoding="utf-8")
     before = synced.status(), synced.accounts(company)
 
     days = timedelta(days=10)

@@ -109,3 +109,18 @@ def test_a_table_may_be_renamed_again_and_again_to_names_of_any_length_and_with_
             session.execute(f'ALTER TABLE receivables.{new_name} RENAME TO "{next_name}"')
     company.sync(rotation=1000)
     assert company.differences() == []
+
+
+def test_an_index_that_is_missing_is_made_once_nobody_writes_to_its_table_and_no_sync_fails_for_it(
+    company: Company,
+) -> None:
+    touched = ("invoices", ["company_id", "updated_at"])
+    with company.warehouse.session() as session:
+        session.execute("DROP INDEX receivables.invoices_updated_at_index")
+        with session.transaction():
+            session.execute("LOCK TABLE receivables.invoices IN ROW EXCLUSIVE MODE")  # as a sync of another company
+            company.sync(full=True)
+            assert touched not in indexed(company)
+            assert company.differences() == []
+    company.sync()
+    assert touched in indexed(company)
