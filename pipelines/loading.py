@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration.utils import get_resolved_traces
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.committed import SOURCE, State, pipeline_name
@@ -27,7 +28,7 @@ class Loader:
         self._warehouse = warehouse
         self._company_id = company_id
         self._folder = work_dir
-        with warehouse.session(), _dlt_errors():
+        with warehouse.session(), _dlt():
             self._pipeline = dlt.pipeline(
                 pipeline_name=pipeline_name(company_id),
                 pipelines_dir=str(work_dir),
@@ -52,7 +53,7 @@ class Loader:
 
         `writing` is entered while the package is loaded, and may raise to prevent it.
         """
-        with _dlt_errors():
+        with _dlt():
             self._pipeline.extract(pennylane(rows, state, self._folder))
             self._pipeline.normalize()
             with self._warehouse.session(), writing():
@@ -66,7 +67,11 @@ class Loader:
 
 
 @contextmanager
-def _dlt_errors() -> Iterator[None]:
+def _dlt() -> Iterator[None]:
+    """Around what dlt does: its errors become ours, and what it notes of each setting that it looks up is forgotten.
+
+    The notes are for the trace that is turned off (`pipelines/__init__.py`), and would keep pipelines and databases.
+    """
     try:
         yield
     except PipelineStepFailed as failure:
@@ -80,6 +85,8 @@ def _dlt_errors() -> Iterator[None]:
             f"({failure.strerror or type(failure).__name__}). Check PENNYLANE_SYNC_HOME, the rights on it and the room "
             "on its disk. Nothing is lost: the cursors have not moved, and the next sync repeats what is missing."
         ) from None
+    finally:
+        get_resolved_traces().clear()
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -1,12 +1,15 @@
 """After a sync nothing of the company's lies about outside the tables."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
 from pipelines.errors import PennylaneUnreachable, WarehouseBusy, WarehouseUnusable
+from pipelines.landing import Landing
 from pipelines.tables import DATASET
 from pipelines.warehouse import DuckDBWarehouse, PostgresWarehouse, Session, Warehouse, staging_layout, warehouse_at
 from tests.pipelines.company import Company
@@ -89,3 +92,16 @@ def test_a_duckdb_file_held_by_another_process_is_named(tmp_path: Path) -> None:
         ):
             pass
         holder.terminate()
+
+
+def test_a_process_that_syncs_again_and_again_keeps_nothing_of_it_in_memory(tmp_path: Path) -> None:
+    def warehouse_after_a_load(number: int) -> "weakref.ref[DuckDBWarehouse]":
+        warehouse = DuckDBWarehouse(tmp_path / f"{number}.duckdb")
+        with Landing.opened(warehouse, 1, tmp_path / "dlt"):
+            pass  # the tables are made, by a load
+        return weakref.ref(warehouse)
+
+    warehouses = [warehouse_after_a_load(number) for number in range(3)]
+    gc.collect()
+    # dlt has one pipeline active, the last one.
+    assert [warehouse() for warehouse in warehouses[:-1]] == [None, None]
