@@ -10,7 +10,7 @@ os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 os.environ.setdefault("LOAD__TRUNCATE_STAGING_DATASET", "true")
 # Nor do the files of rows that were loaded.
 os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
-# Of what its last hundred steps did a file is written after each of them: a tenth of a small load, which nobody reads.
+# After each step it would write a file, which nobody reads, of what the last hundred did: a sixth of a small load.
 os.environ.setdefault("ENABLE_RUNTIME_TRACE", "false")
 # Files that live for a second on this machine's disk: compressing them takes longer than all the rest of their making.
 os.environ.setdefault("NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION", "true")

@@ -28,7 +28,7 @@ class Loader:
         self._warehouse = warehouse
         self._company_id = company_id
         self._folder = work_dir
-        with warehouse.session(), _dlt():
+        with warehouse.session(), _running_dlt():
             self._pipeline = dlt.pipeline(
                 pipeline_name=pipeline_name(company_id),
                 pipelines_dir=str(work_dir),
@@ -53,7 +53,7 @@ class Loader:
 
         `writing` is entered while the package is loaded, and may raise to prevent it.
         """
-        with _dlt():
+        with _running_dlt():
             self._pipeline.extract(pennylane(rows, state, self._folder))
             self._pipeline.normalize()
             with self._warehouse.session(), writing():
@@ -67,7 +67,7 @@ class Loader:
 
 
 @contextmanager
-def _dlt() -> Iterator[None]:
+def _running_dlt() -> Iterator[None]:
     """Around what dlt does: its errors become ours, and what it notes of each setting that it looks up is forgotten.
 
     The notes are for the trace that is turned off (`pipelines/__init__.py`), and would keep pipelines and databases.

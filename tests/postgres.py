@@ -120,18 +120,8 @@ def _started(folder: Path, user: dict[str, Any], password_hashes: int) -> Iterat
     control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
     options = {**_FAST, "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder}
     given = " ".join(f"-c {name}={value}" for name, value in options.items())
-    _run(
-        [
-            programs / "initdb",
-            "-D",
-            data,
-            f"--pwfile={password_file}",
-            f"--set=scram_iterations={password_hashes}",
-            *_NEW,
-        ],
-        folder,
-        user,
-    )
+    passwords = (f"--pwfile={password_file}", f"--set=scram_iterations={password_hashes}")
+    _run([programs / "initdb", "-D", data, *passwords, *_NEW], folder, user)
 
     def run_control(*action: str, within: Sequence[str] = ()) -> None:
         _run([*within, *control, "-o", given, *action], folder, user)

@@ -372,7 +372,10 @@ def test_dlt_s_working_files_hold_no_secret(
         company.server.sandbox.tokens.add_company_token(company.id, token=token)
         company.sync(pennylane=Pennylane(company.server.url, OneToken(token)))
         kept = list(files(company.work_dir))
-        assert any(place.endswith("state.json") for place, _ in kept)
+        assert any(place.endswith("package_completed.json") for place, _ in kept)
+        assert not any(
+            "trace" in Path(place).name for place, _ in kept
+        )  # it would hold each setting that dlt looked up
         assert Search({"password": password, "token": token}).among(kept) == []
 
 
