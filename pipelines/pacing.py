@@ -9,9 +9,12 @@ token, so the headers of the answers are the truth:
   clock, of which `Date` and the times of sending and receiving leave only an interval open.
 - What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
   all of it arrives in time.
-- Where the answers count more requests than ours, others use the token too: a few are left to them. Two processes
+- The last request of a window goes out when nothing else is under way and an answer has just told that it is left:
+  somebody may have begun to use the token meanwhile.
+- Where the answers count more requests than ours, others use the token too: a few more are left to them. Two processes
   that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
   that more is left than the others ask in a round trip, takes one request of it.
+- Who hears in its first window that others use the token waits for the next one: they have not heard of it yet.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
 
@@ -107,6 +110,7 @@ class Pacer:
         self._stopped = False
         self._limit: int | None = None
         self._window = _Window()
+        self._windows = 0
         self._others_before = 0
         self._in_flight = 0
         self._round_trip = 0.0
@@ -178,6 +182,7 @@ class Pacer:
     def _begin(self, window: "_Window") -> None:
         self._others_before = self._window.others
         self._window = window
+        self._windows += 1
         self._next = float("-inf")
 
     def _latest_end(self) -> float:
@@ -220,7 +225,9 @@ class Pacer:
     def _left_to_others(self) -> int:
         """What other programs may use before we hear of it, going by this window and the one before."""
         others = self._others_in_a_round_trip()
-        return 1 + math.ceil(1.5 * others) if others else 0
+        if others and self._limit and self._windows == 1:
+            return self._limit
+        return 1 + math.ceil(1.2 * others)
 
     def _others_in_a_round_trip(self) -> float:
         return self._others() * self._round_trip / WINDOW_SECONDS
@@ -237,7 +244,7 @@ class Pacer:
         if self._in_flight or self._window.left is None or self._limit is None or now - self._heard >= _JUST_NOW:
             return False
         others = self._others()
-        how_many = max(1, round(others / max(self._limit - others, 1)))
+        how_many = max(1, round(others / max(self._limit - others, 1))) if others else 0
         return self._window.left >= 1 + how_many + math.floor(self._others_in_a_round_trip() + 0.9)
 
 
