@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from pipelines.errors import (
     PennylaneRefused,
     PennylaneUnreachable,
 )
-from pipelines.pacing import Pacer, Ticket
+from pipelines.pacing import Pacer, PacingStatistics, Ticket
 
 API = "/api/external/v2"
 WORKERS = 32
@@ -97,6 +98,7 @@ class Pennylane:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.pacer = pacer or Pacer()
+        self._paced_before = replace(self.pacer.statistics)
         self.statuses: Counter[int] = Counter()
         self.wants_stop = threading.Event()
         self._sleep = sleep or self._pause
@@ -115,6 +117,11 @@ class Pennylane:
         """End all waiting requests; used when a sync ends early."""
         self.wants_stop.set()
         self.pacer.stop()
+
+    @property
+    def paced(self) -> PacingStatistics:
+        """What the pacer counted since this client was made."""
+        return self.pacer.statistics.since(self._paced_before)
 
     def server_time(self) -> datetime:
         """Pennylane's clock as the answers so far tell it, at the earliest; our own before the first answer."""

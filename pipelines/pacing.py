@@ -14,7 +14,7 @@ token, so the headers of the answers are the truth:
 - Where the answers count more requests than ours, others use the token too: a few more are left to them. Two processes
   that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
   that more is left than the others ask in a round trip, takes one request of it.
-- Who hears in its first window that others use the token waits for the next one: they have not heard of it yet.
+- Who hears in its first window that others use the token asks one at a time until the next: they have not heard of it.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
 
@@ -33,6 +33,8 @@ _LONGEST_WINDOW = 60.0
 _SOONEST = 0.005
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
+_UNHEARD = 1.2
+"""What others ask in a round trip, times this, is left to them: less is refused to them or us, more is left unused."""
 
 
 class Stopped(Exception):
@@ -46,6 +48,13 @@ class PacingStatistics:
     requests: int = 0
     waited_seconds: float = 0.0
     refused: int = 0
+
+    def since(self, earlier: "PacingStatistics") -> "PacingStatistics":
+        return PacingStatistics(
+            self.requests - earlier.requests,
+            self.waited_seconds - earlier.waited_seconds,
+            self.refused - earlier.refused,
+        )
 
 
 class ServerClock:
@@ -107,7 +116,7 @@ class Pacer:
         self._clock = clock
         self._changed = threading.Condition()
         self._wait = wait or (lambda condition, seconds: condition.wait(seconds))
-        self._stopped = False
+        self.stopped = False
         self._limit: int | None = None
         self._window = _Window()
         self._windows = 0
@@ -123,7 +132,7 @@ class Pacer:
     def stop(self) -> None:
         """Wake and end everything that waits; no request is let through any more."""
         with self._changed:
-            self._stopped = True
+            self.stopped = True
             self._changed.notify_all()
 
     def acquire(self) -> Ticket:
@@ -191,7 +200,7 @@ class Pacer:
 
     def _pause(self) -> float:
         """Seconds to wait before asking again; 0 where a request may go out now (and is then counted)."""
-        if self._stopped:
+        if self.stopped:
             raise Stopped
         now = self._clock()
         if now < self._blocked_until:
@@ -223,11 +232,14 @@ class Pacer:
         return 0
 
     def _left_to_others(self) -> int:
-        """What other programs may use before we hear of it, going by this window and the one before."""
+        """What other programs may use before we hear of it, going by this window and the one before.
+
+        One where none was seen, as somebody may have begun; all in a first window, as they have not heard of us yet.
+        """
         others = self._others_in_a_round_trip()
         if others and self._limit and self._windows == 1:
             return self._limit
-        return 1 + math.ceil(1.2 * others)
+        return 1 + math.ceil(_UNHEARD * others)
 
     def _others_in_a_round_trip(self) -> float:
         return self._others() * self._round_trip / WINDOW_SECONDS
@@ -236,16 +248,21 @@ class Pacer:
         return max(self._window.others, self._others_before)
 
     def _may_take_one_more(self, now: float) -> bool:
-        """Whether an answer has just told that there is enough for one of ours and for what others ask meanwhile.
+        """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
 
-        That is what they asked in a round trip before, of which less than a tenth counts as nothing; and one from each
-        of them, as they go by the same rule. If all are as busy as we are, they are as many as they use more than we.
+        What these may ask meanwhile is what they asked in a round trip before, of which less than a tenth counts as
+        nothing; and one from each of them that goes by the same rule. If all do, they are as many as they use more than
+        we; who uses less than half of that does not.
         """
-        if self._in_flight or self._window.left is None or self._limit is None or now - self._heard >= _JUST_NOW:
+        if self._in_flight or self._window.left is None or self._limit is None:
             return False
         others = self._others()
-        how_many = max(1, round(others / max(self._limit - others, 1))) if others else 0
-        return self._window.left >= 1 + how_many + math.floor(self._others_in_a_round_trip() + 0.9)
+        if not others:
+            return self._window.left >= 1
+        if now - self._heard >= _JUST_NOW or (self._windows == 1 and self._round_trip < WINDOW_SECONDS / self._limit):
+            return False
+        how_many = max(1, round(others / max(self._limit - others, 1))) if 4 * others >= self._limit else 0
+        return self._window.left > max(1, how_many + math.floor(self._others_in_a_round_trip() + 0.9))
 
 
 @dataclass

@@ -43,8 +43,9 @@ class Outcome:
 class Simulation:
     """`latency` is a round trip, of which `outward` is spent on the way to the server; `jitter` varies each way.
 
-    Of several `processes`, each with a pacer of its own, the later ones begin when the first is at its pace. The other
-    program keeps to nothing.
+    Of several `processes`, each with a pacer of its own, the later ones begin when the first is at its pace, and may
+    have a latency of their own. The other program keeps to nothing. A worker goes on `dawdle` seconds after an answer
+    or what it waited for.
     """
 
     def __init__(
@@ -57,14 +58,17 @@ class Simulation:
         offset: float = 1234.567,
         limit: Callable[[int], int] = lambda _: 25,
         processes: int = 1,
+        later_latency: float | None = None,
         others_per_second: float = 0.0,
+        dawdle: float = 0.0,
         headers: tuple[str, ...] = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "date"),
         seed: int = 1,
     ) -> None:
         self.now = 1000.0
         self.pacers = [Pacer(clock=lambda: self.now, wait=_wait) for _ in range(processes)]
-        self._latency, self._jitter, self._outward = latency, jitter, outward
-        self._workers, self._offset = workers, offset
+        self._latency, self._later_latency = latency, later_latency or latency
+        self._jitter, self._outward = jitter, outward
+        self._workers, self._offset, self._dawdle = workers, offset, dawdle
         self._limit, self._others_per_second, self._headers = limit, others_per_second, headers
         self._random = random.Random(seed)  # noqa: S311
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -99,7 +103,7 @@ class Simulation:
             self._at(self.now + must.seconds, self._wake_due)
             return
         self.in_flight_before_first_answer += not self._answered
-        self._at(self.now + self._way(self._outward), lambda: self._arrive(pacer, ticket))
+        self._at(self.now + self._way(pacer, self._outward), lambda: self._arrive(pacer, ticket))
 
     def _wake_due(self) -> None:
         self._wake(lambda when: when <= self.now)
@@ -108,7 +112,7 @@ class Simulation:
         ready = [action for when, action in self._waiting if due(when)]
         self._waiting = [(when, action) for when, action in self._waiting if not due(when)]
         for action in ready:
-            self._at(self.now, action)
+            self._at(self.now + self._dawdle, action)
 
     def _arrive(self, pacer: Pacer, ticket: Ticket) -> None:
         server_time = self.now + self._offset
@@ -126,7 +130,8 @@ class Simulation:
         }
         headers = {name: value for name, value in told.items() if name in self._headers}
         retry_after = None if granted else max(1.0, end - server_time)
-        self._at(self.now + self._way(1 - self._outward), lambda: self._answer(pacer, ticket, headers, retry_after))
+        way_back = self._way(pacer, 1 - self._outward)
+        self._at(self.now + way_back, lambda: self._answer(pacer, ticket, headers, retry_after))
 
     def _answer(self, pacer: Pacer, ticket: Ticket, headers: dict[str, str], retry_after: float | None) -> None:
         self._answered = True
@@ -134,7 +139,7 @@ class Simulation:
         if retry_after is not None:
             pacer.refused(retry_after)
         self._wake(lambda _: True)
-        self._at(self.now, partial(self._try, pacer))
+        self._at(self.now + self._dawdle, partial(self._try, pacer))
 
     def _other(self) -> None:
         window = int((self.now + self._offset) // WINDOW_SECONDS) - self._first_window
@@ -142,5 +147,6 @@ class Simulation:
             self.outcome.others[window] += 1
         self._at(self.now + self._random.uniform(0.5, 1.5) / self._others_per_second, self._other)
 
-    def _way(self, share: float) -> float:
-        return self._latency * share * (1 + self._random.uniform(-self._jitter, self._jitter))
+    def _way(self, pacer: Pacer, share: float) -> float:
+        latency = self._latency if pacer is self.pacers[0] else self._later_latency
+        return latency * share * (1 + self._random.uniform(-self._jitter, self._jitter))

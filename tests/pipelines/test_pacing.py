@@ -34,30 +34,55 @@ def test_no_request_is_refused_and_every_window_is_used(latency: float, offset: 
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("seed", range(4))
 def test_answers_that_overtake_each_other_do_not_matter(latency: float, seed: int) -> None:
+    """Answers of 0.16 to 1.44 s may come too late for the last one or two requests of a window, but not of many."""
     outcome = Simulation(latency=latency, jitter=0.8, seed=seed).run(LAST)
     assert _refused(outcome) == 0
-    assert outcome.use(FIRST, LAST) >= 0.95
+    assert (outcome.use(FIRST, LAST) if latency == 0.8 else _worst(outcome)) >= 0.95
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
-def test_another_program_gets_its_share_and_we_use_what_is_left(latency: float) -> None:
-    """Which keeps to nothing: what it takes while one of ours is under way may cost that one, of 500 one at most."""
-    outcomes = [Simulation(latency=latency, others_per_second=2, seed=seed).run(LAST) for seed in range(4)]
-    assert sum(map(_refused, outcomes)) <= sum(sum(outcome.ours.values()) for outcome in outcomes) / 500
+@pytest.mark.parametrize("limit", [5, 10, 25])
+def test_a_slow_machine_uses_the_limit_too(latency: float, limit: int) -> None:
+    outcome = Simulation(latency=latency, limit=lambda _: limit, dawdle=0.06).run(LAST)
+    assert _refused(outcome) == 0
+    assert _worst(outcome) >= 0.95
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("per_second", [0.5, 1, 2])
+def test_another_program_gets_its_share_and_we_use_what_is_left(latency: float, per_second: float) -> None:
+    """It looks at nothing: what it takes while one of ours is under way for long may cost that one, if seldom."""
+    outcomes = [Simulation(latency=latency, others_per_second=per_second, seed=seed).run(LAST) for seed in range(4)]
+    asked = sum(sum(outcome.ours.values()) for outcome in outcomes)
+    assert sum(map(_refused, outcomes)) <= (0 if latency <= 0.2 else asked / 500)
     for outcome in outcomes:
         assert outcome.use(FIRST, LAST) >= 0.95
-        assert sum(outcome.others[window] for window in range(FIRST, LAST)) >= 8 * (LAST - FIRST)
+        assert sum(outcome.others[window] for window in range(FIRST, LAST)) >= 4 * per_second * (LAST - FIRST)
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_two_processes_share_the_limit_and_leave_each_other_little(latency: float, seed: int) -> None:
-    """The second asks once before it has heard anything, which may be once too often; at 0.8 s up to three are."""
+    """The second asks once before it has heard anything, which may be once too often.
+
+    At 0.8 s, where each hears what the other does when a sixth of the window is over, up to three may be too many.
+    """
     outcome = Simulation(latency=latency, processes=2, offset=1234.567 + seed * 0.635, seed=seed).run(FIRST + LAST)
     at_their_pace = FIRST if latency < 0.8 else 2 * FIRST
     assert sum(outcome.refused[window] for window in range(at_their_pace, FIRST + LAST)) == 0
     assert _refused(outcome) <= (1 if latency < 0.8 else 3)
     assert outcome.use(2 * FIRST, FIRST + LAST) >= 0.95
+
+
+@pytest.mark.parametrize(("latency", "later_latency"), [(0.8, 0.05), (0.8, 0.1), (0.4, 0.05), (0.05, 0.8)])
+def test_a_second_process_costs_at_most_a_request_though_it_hears_sooner_or_later(
+    latency: float, later_latency: float
+) -> None:
+    for seed in range(4):
+        simulation = Simulation(
+            latency=latency, later_latency=later_latency, processes=2, offset=1234.567 + seed * 0.635, seed=seed
+        )
+        assert _refused(simulation.run(FIRST + LAST)) <= 1
 
 
 @pytest.mark.parametrize("tells_of_the_limit", [True, False])
