@@ -9,11 +9,12 @@ token, so the headers of the answers are the truth:
   clock, of which `Date` and the times of sending and receiving leave only an interval open.
 - What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
   all of it arrives in time.
-- The last request of a window goes out when nothing else is under way and an answer has just told that it is left:
-  somebody may have begun to use the token meanwhile.
-- Where the answers count more requests than ours, others use the token too: a few more are left to them. Two processes
-  that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
-  that more is left than the others ask in a round trip, takes one request of it.
+- The last request of a window goes out when nothing else is under way and the answers tell that it is left: somebody
+  may have begun to use the token meanwhile.
+- Where the answers count more requests than ours, others use the token too: left to them is what they may have used
+  since the last answer, and may use until the next request arrives. Two processes that leave something to each other
+  would both leave it unused: so one with nothing under way, which has just heard that more is left than the others ask
+  in a round trip, takes one request of it.
 - Who hears in its first window that others use the token asks one at a time until the next: they have not heard of it.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
@@ -34,7 +35,7 @@ _SOONEST = 0.005
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
 _UNHEARD = 1.2
-"""What others ask in a round trip, times this, is left to them: less is refused to them or us, more is left unused."""
+"""What others ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
 
 
 class Stopped(Exception):
@@ -213,7 +214,7 @@ class Pacer:
             self._begin(_Window(self._window.reset + passed * WINDOW_SECONDS, begun=now))
             ends = self._latest_end()
         left = self._limit if self._window.left is None else self._window.left
-        usable = left - self._in_flight - min(self._left_to_others(), self._limit - 1)
+        usable = left - self._in_flight - min(self._left_to_others(now), self._limit - 1)
         if usable <= 0:
             return 0 if self._may_take_one_more(now) else max(ends - now, _SOONEST)
         if now < self._next:
@@ -231,18 +232,18 @@ class Pacer:
         self._next = now + self._spacing
         return 0
 
-    def _left_to_others(self) -> int:
-        """What other programs may use before we hear of it, going by this window and the one before.
+    def _left_to_others(self, now: float) -> int:
+        """What other programs may have used and may use before one of ours arrives, and we have not heard of.
 
         One where none was seen, as somebody may have begun; all in a first window, as they have not heard of us yet.
         """
-        others = self._others_in_a_round_trip()
-        if others and self._limit and self._windows == 1:
+        if self._others() and self._limit and self._windows == 1:
             return self._limit
-        return 1 + math.ceil(_UNHEARD * others)
+        unheard = self._round_trip + (now - self._heard if self._window.left is not None else 0.0)
+        return 1 + math.ceil(_UNHEARD * self._others_in(unheard))
 
-    def _others_in_a_round_trip(self) -> float:
-        return self._others() * self._round_trip / WINDOW_SECONDS
+    def _others_in(self, seconds: float) -> float:
+        return self._others() * seconds / WINDOW_SECONDS
 
     def _others(self) -> int:
         return max(self._window.others, self._others_before)
@@ -250,9 +251,9 @@ class Pacer:
     def _may_take_one_more(self, now: float) -> bool:
         """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
 
-        What these may ask meanwhile is what they asked in a round trip before, of which less than a tenth counts as
-        nothing; and one from each of them that goes by the same rule. If all do, they are as many as they use more than
-        we; who uses less than half of that does not.
+        What these may ask meanwhile is what they asked in a round trip before, of which half a request counts as none;
+        and one from each of them that goes by the same rule. If all do, they are as many as they use more than we; who
+        uses less than a quarter of the limit does not.
         """
         if self._in_flight or self._window.left is None or self._limit is None:
             return False
@@ -262,7 +263,7 @@ class Pacer:
         if now - self._heard >= _JUST_NOW or (self._windows == 1 and self._round_trip < WINDOW_SECONDS / self._limit):
             return False
         how_many = max(1, round(others / max(self._limit - others, 1))) if 4 * others >= self._limit else 0
-        return self._window.left > max(1, how_many + math.floor(self._others_in_a_round_trip() + 0.9))
+        return self._window.left > max(1, how_many + round(self._others_in(self._round_trip)))
 
 
 @dataclass
