@@ -22,6 +22,11 @@ STAGES = [
 ]  # fmt: skip
 """Places, and the time at which the process dies there. What is deleted by itself is in two of dlt's own tables."""
 
+BEFORE_THE_DATABASE = {
+    "between pages", "before landing what is collected", "before landing", "after extract", "after normalize",
+}  # fmt: skip
+"""Stages at which it does not matter which one it is."""
+
 STAGES_OF_A_FULL_SYNC = [
     ("before collecting", 2, "full"), ("with some tables copied", 4, "full"), ("after collecting", 2, "full"),
     ("after collecting", 2, "hourly"), ("within a merge", 2, "full"), ("after a merge", 2, "full"),
@@ -68,7 +73,14 @@ def stage_in(mortal: Mortal, stage: str) -> str:
     return stage if stage in (*PLACES, *PLACES_IN_DLT) else f"{stage} ({database})"
 
 
-@pytest.mark.parametrize(("stage", "time"), STAGES, ids=[stage for stage, _ in STAGES])
+@pytest.mark.parametrize(
+    ("mortal", "stage", "time"),
+    [
+        *(("DuckDB", stage, time) for stage, time in STAGES),
+        *(("Postgres", stage, time) for stage, time in STAGES if stage not in BEFORE_THE_DATABASE),
+    ],
+    indirect=["mortal"],
+)
 def test_a_sync_killed_at_any_stage_is_made_good_by_the_next(mortal: Mortal, stage: str, time: int) -> None:
     mortal.change()
     assert mortal.differences() != []

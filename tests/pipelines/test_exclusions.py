@@ -79,8 +79,9 @@ def test_an_excluded_account_deleted_at_pennylane_stays_with_all_that_is_its_own
         assert _rows_of(synced, account) == before
 
 
-@pytest.mark.parametrize("full", [False, True], ids=["hourly", "full"])
-@pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR], ids=["an hour", "40 days"])
+@pytest.mark.parametrize(
+    ("full", "gap"), [(False, HOUR), (True, HOUR), (False, 40 * 24 * HOUR)], ids=["hourly", "full", "after 40 days"]
+)
 def test_what_was_never_let_in_stays_out_when_its_account_is_deleted_at_pennylane(
     company: Company, full: bool, gap: float
 ) -> None:
