@@ -120,7 +120,7 @@ class Pennylane:
 
     @property
     def paced(self) -> PacingStatistics:
-        """What the pacer counted since this client was made."""
+        """What the pacer counted since this client was made, by whoever asked."""
         return self.pacer.statistics.since(self._paced_before)
 
     def server_time(self) -> datetime:

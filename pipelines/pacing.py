@@ -15,7 +15,8 @@ token, so the headers of the answers are the truth:
   since the last answer, and may use until the next request arrives. Two processes that leave something to each other
   would both leave it unused: so one with nothing under way, which has just heard that more is left than the others ask
   in a round trip, takes one request of it.
-- Who hears in its first window that others use the token asks one at a time until the next: they have not heard of it.
+- Who hears in its first window that others use the token waits for the next, as they have not heard of it; only where
+  an answer takes longer than a request's part of the window does it go on, one at a time.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
 """
 
@@ -44,7 +45,7 @@ class Stopped(Exception):
 
 @dataclass
 class PacingStatistics:
-    """Counted over the life of a pacer; seconds are those that requests waited for the limit, summed over threads."""
+    """What a pacer counted; seconds are those that requests waited for the limit, summed over threads."""
 
     requests: int = 0
     waited_seconds: float = 0.0
@@ -136,6 +137,11 @@ class Pacer:
             self.stopped = True
             self._changed.notify_all()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether what it knows of the limit is of use to who asks next: it was not stopped, and heard of it lately."""
+        return not self.stopped and self._clock() - self._heard < _LONGEST_WINDOW
+
     def acquire(self) -> Ticket:
         """Wait until one more request may go out. Raises Stopped once `stop` was called."""
         with self._changed:
@@ -157,6 +163,8 @@ class Pacer:
                 self._round_trip = took if not self._round_trip else 0.8 * self._round_trip + 0.2 * took
                 self._learn(headers, ticket.sent, now)
                 self._answered = True
+            if self._window.left and "ratelimit-remaining" not in (headers or {}):
+                self._window.left -= 1  # it may have been counted
             self._in_flight -= 1
             self._changed.notify_all()
 
@@ -253,7 +261,8 @@ class Pacer:
 
         What these may ask meanwhile is what they asked in a round trip before, of which half a request counts as none;
         and one from each of them that goes by the same rule. If all do, they are as many as they use more than we; who
-        uses less than a quarter of the limit does not.
+        uses less than a quarter of the limit does not. One is left in any case. In a first window nothing is asked
+        where answers come faster than the window has requests: all would be gone before others heard of it.
         """
         if self._in_flight or self._window.left is None or self._limit is None:
             return False

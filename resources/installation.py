@@ -81,7 +81,7 @@ class Installation:
     def _pacer(self, company_id: int) -> Pacer:
         """One for the steps of a run: the second would take the first's requests for those of another program."""
         pacer = self._pacers.get(company_id)
-        if pacer is None or pacer.stopped:
+        if pacer is None or not pacer.is_current:
             pacer = self._pacers[company_id] = Pacer()
         return pacer
 

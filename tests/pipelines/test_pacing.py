@@ -106,6 +106,16 @@ def test_of_what_is_left_to_others_one_more_is_taken_only_by_who_has_just_heard_
     assert (pacer._pause() == 0) == tells_of_the_limit
 
 
+@pytest.mark.parametrize("answer", [None, {"content-type": "text/html"}], ids=["none", "of a gateway"])
+def test_a_request_whose_answer_tells_nothing_may_have_been_counted(answer: dict[str, str] | None) -> None:
+    pacer = Pacer(clock=lambda: 1000.0)
+    told = {"date": formatdate(1_000_001, usegmt=True), "ratelimit-limit": "2", "ratelimit-reset": "1000005"}
+    pacer.release(pacer.acquire(), {**told, "ratelimit-remaining": "1"})
+    assert pacer._pause() == 0
+    pacer.release(pacer.acquire(), answer)
+    assert pacer._pause() > 0
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_a_small_limit_is_used_though_others_use_it_too(limit: int) -> None:
     outcome = Simulation(latency=0.2, limit=lambda _: limit, others_per_second=0.1).run(LAST)
