@@ -52,6 +52,7 @@ class PacingStatistics:
     refused: int = 0
 
     def since(self, earlier: "PacingStatistics") -> "PacingStatistics":
+        """What was counted after `earlier`."""
         return PacingStatistics(
             self.requests - earlier.requests,
             self.waited_seconds - earlier.waited_seconds,
@@ -118,7 +119,7 @@ class Pacer:
         self._clock = clock
         self._changed = threading.Condition()
         self._wait = wait or (lambda condition, seconds: condition.wait(seconds))
-        self.stopped = False
+        self._stopped = False
         self._limit: int | None = None
         self._window = _Window()
         self._windows = 0
@@ -134,13 +135,13 @@ class Pacer:
     def stop(self) -> None:
         """Wake and end everything that waits; no request is let through any more."""
         with self._changed:
-            self.stopped = True
+            self._stopped = True
             self._changed.notify_all()
 
     @property
     def is_current(self) -> bool:
         """Whether what it knows of the limit is of use to who asks next: it was not stopped, and heard of it lately."""
-        return not self.stopped and self._clock() - self._heard < _LONGEST_WINDOW
+        return not self._stopped and self._clock() - self._heard < _LONGEST_WINDOW
 
     def acquire(self) -> Ticket:
         """Wait until one more request may go out. Raises Stopped once `stop` was called."""
@@ -209,7 +210,7 @@ class Pacer:
 
     def _pause(self) -> float:
         """Seconds to wait before asking again; 0 where a request may go out now (and is then counted)."""
-        if self.stopped:
+        if self._stopped:
             raise Stopped
         now = self._clock()
         if now < self._blocked_until:

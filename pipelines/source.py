@@ -24,7 +24,7 @@ from pipelines.tables import Table
 _MERGE: TWriteDispositionConfig = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}
 
 
-# No table is nested: a root's key for such, which dlt would check with each table of each load, is not needed.
+# No table is nested, so that there is none for dlt to pass a root's key on to; it would look at each load.
 @dlt.source(name=SOURCE, max_table_nesting=0, root_key=False)
 def pennylane(rows: Mapping[Table, list[Row]], state: Mapping[str, Any], folder: Path) -> Iterator[DltResource]:
     """One resource per table in `rows`; the source's state becomes `state` when the package is loaded.

@@ -57,6 +57,9 @@ def test_what_was_known_of_the_limit_long_ago_is_forgotten(installation: Install
 
 def test_after_a_sync_that_was_stopped_the_next_one_can_ask(installation: Installation, connection: Connection) -> None:
     stopped = installation.pennylane(connection)
+    told = {"ratelimit-limit": "25", "ratelimit-remaining": "24", "ratelimit-reset": "1000000005"}
+    stopped.pacer.release(stopped.pacer.acquire(), {**told, "date": "Sun, 09 Sep 2001 01:46:41 GMT"})
+    assert installation.pennylane(connection).pacer is stopped.pacer
     stopped.stop()
     with pytest.raises(Stopped):
         stopped.pacer.acquire()
