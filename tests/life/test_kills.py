@@ -22,21 +22,24 @@ STAGES = [
 ]  # fmt: skip
 """Places, and the time at which the process dies there. What is deleted by itself is in two of dlt's own tables."""
 
-BEFORE_THE_DATABASE = {
-    "between pages", "before landing what is collected", "before landing", "after extract", "after normalize",
+IN_A_TRANSACTION = {
+    "between deletions", "with some tables copied", "within a merge", "after a merge", "between load and cursor",
+    "before marking",
 }  # fmt: skip
-"""Stages at which it does not matter which one it is."""
+"""Stages at which it matters which database it is; tests/long kills at any place in both."""
 
 STAGES_OF_A_FULL_SYNC = [
-    ("before collecting", 2, "full"), ("with some tables copied", 4, "full"), ("after collecting", 2, "full"),
-    ("after collecting", 2, "hourly"), ("within a merge", 2, "full"), ("after a merge", 2, "full"),
-    ("after a merge", 3, "hourly"), ("between load and cursor", 3, "full"),
+    ("DuckDB", "before collecting", 2, "full"), ("Postgres", "with some tables copied", 4, "full"),
+    ("DuckDB", "after collecting", 2, "full"), ("Postgres", "after collecting", 2, "hourly"),
+    ("DuckDB", "within a merge", 2, "full"), ("Postgres", "within a merge", 2, "full"),
+    ("Postgres", "after a merge", 2, "full"), ("DuckDB", "after a merge", 3, "hourly"),
+    ("DuckDB", "between load and cursor", 3, "full"),
 ]  # fmt: skip
 """Those where it matters that a list comes in pieces, and which sync comes next."""
 
 
 def test_every_place_is_a_stage() -> None:
-    tried = {place for place, *_ in (*STAGES, *STAGES_OF_A_FULL_SYNC)} | TOKENS
+    tried = {place for place, *_ in STAGES} | {place for _, place, *_ in STAGES_OF_A_FULL_SYNC} | TOKENS
     beside = {"before a request", "before loading", "after loading"}
     assert tried | beside == {place.partition(" (")[0] for place in (*PLACES, *PLACES_IN_DLT)}
 
@@ -77,7 +80,7 @@ def stage_in(mortal: Mortal, stage: str) -> str:
     ("mortal", "stage", "time"),
     [
         *(("DuckDB", stage, time) for stage, time in STAGES),
-        *(("Postgres", stage, time) for stage, time in STAGES if stage not in BEFORE_THE_DATABASE),
+        *(("Postgres", stage, time) for stage, time in STAGES if stage in IN_A_TRANSACTION),
     ],
     indirect=["mortal"],
 )
@@ -92,7 +95,7 @@ def test_a_sync_killed_at_any_stage_is_made_good_by_the_next(mortal: Mortal, sta
     assert mortal.differences() == []
 
 
-@pytest.mark.parametrize(("stage", "time", "then"), STAGES_OF_A_FULL_SYNC)
+@pytest.mark.parametrize(("mortal", "stage", "time", "then"), STAGES_OF_A_FULL_SYNC, indirect=["mortal"])
 def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next(
     mortal: Mortal, stage: str, time: int, then: str
 ) -> None:

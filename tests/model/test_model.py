@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.model.machine import CompanyLife, LifeThroughDlt
 
 IN_CI = settings(
-    max_examples=7,
+    max_examples=5,
     stateful_step_count=20,
     phases=[Phase.generate],  # a life that fails is told as it was; shrinking it takes longer than all the others
     deadline=None,

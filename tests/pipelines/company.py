@@ -45,6 +45,16 @@ def file_with_tables() -> bytes:
         return warehouse.path.read_bytes()
 
 
+@functools.cache
+def file_after_first_sync(customers: int, invoices: int) -> bytes:
+    """A DuckDB file that such a company was synchronized into once, as `Company.sync` does it."""
+    with tempfile.TemporaryDirectory() as folder, make_sandbox(customers=customers, invoices=invoices) as server:
+        warehouse = DuckDBWarehouse(Path(folder, "receivables.duckdb"))
+        warehouse.path.write_bytes(file_with_tables())
+        Company(server, warehouse, Path(folder, "dlt")).sync()
+        return warehouse.path.read_bytes()
+
+
 @dataclass
 class Synced:
     """What one sync did, and how many requests its steps made."""

@@ -1,5 +1,6 @@
 """A company and a warehouse per test; changes of the clock and of the books are the test's own."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from pipelines.warehouse import Warehouse, warehouse_at
 from tests.conftest import DATABASES, ON_POSTGRES
-from tests.pipelines.company import Company, file_with_tables, make_sandbox
+from tests.pipelines.company import HOUR, Company, file_after_first_sync, file_with_tables, make_sandbox
 from tests.postgres import Databases
 
 MakeCompany = Callable[..., Company]
@@ -72,3 +73,41 @@ def make_company(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mak
 def company(make_company: MakeCompany) -> Company:
     """A small company, not synchronized yet."""
     return make_company()
+
+
+@pytest.fixture(scope="session")
+def postgres_after_first_sync(
+    databases: Databases, postgres_with_tables: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[int, int], str]]:
+    """The address of a database that a company of so many customers and invoices was synchronized into."""
+    with ExitStack() as kept:
+
+        @functools.cache
+        def made(customers: int, invoices: int) -> str:
+            url = kept.enter_context(databases.new(template=postgres_with_tables))
+            with make_sandbox(customers=customers, invoices=invoices) as server:
+                Company(server, warehouse_at(url), tmp_path_factory.mktemp("dlt")).sync()
+            return url
+
+        yield made
+
+
+@pytest.fixture
+def make_synced(request: pytest.FixtureRequest, tmp_path: Path, make_company: MakeCompany) -> Iterator[MakeCompany]:
+    """Starts a sandbox as it is after the first sync, with a copy of the database that it went into."""
+    with ExitStack() as kept:
+
+        def make(customers: int = 12, invoices: int = 80, database: str = DATABASES[0]) -> Company:
+            if database == "postgres":
+                databases: Databases = request.getfixturevalue("databases")
+                template = request.getfixturevalue("postgres_after_first_sync")(customers, invoices)
+                url = kept.enter_context(databases.new(template=template))
+            else:
+                path = tmp_path / "receivables.duckdb"
+                path.write_bytes(file_after_first_sync(customers, invoices))
+                url = f"duckdb:///{path}"
+            company = make_company(customers, invoices, warehouse_at(url))
+            company.world.clock.advance(HOUR)
+            return company
+
+        yield make

@@ -193,8 +193,10 @@ def test_thousands_of_events_at_one_instant_reach_the_tables(make_company: MakeC
     assert labels == set()
 
 
-def test_after_more_than_four_weeks_everything_is_listed_and_what_went_meanwhile_is_removed(company: Company) -> None:
-    company.sync()
+def test_after_more_than_four_weeks_everything_is_listed_and_what_went_meanwhile_is_removed(
+    make_synced: MakeCompany,
+) -> None:
+    company = make_synced()
     world = company.world
     gone = [one.id for one in world.invoices if one.settles][:3]
     for one in gone:
@@ -208,8 +210,8 @@ def test_after_more_than_four_weeks_everything_is_listed_and_what_went_meanwhile
     assert company.sync().lists.mode == "incremental"
 
 
-def test_within_four_weeks_the_feed_is_enough(company: Company) -> None:
-    company.sync()
+def test_within_four_weeks_the_feed_is_enough(make_synced: MakeCompany) -> None:
+    company = make_synced()
     invoices.delete_invoice(company.world)
     company.forget_requests()
     synced = company.sync(after=4 * WEEK - DAY)
@@ -217,8 +219,8 @@ def test_within_four_weeks_the_feed_is_enough(company: Company) -> None:
     assert synced.list_requests <= 4
 
 
-def test_an_event_that_appears_late_in_the_feed_is_not_missed(company: Company) -> None:
-    company.sync()
+def test_an_event_that_appears_late_in_the_feed_is_not_missed(make_synced: MakeCompany) -> None:
+    company = make_synced()
     world = company.world
     one = next(one for one in world.invoices if one.settles)
     changed = world.clock.microseconds()
@@ -233,8 +235,10 @@ def test_an_event_that_appears_late_in_the_feed_is_not_missed(company: Company) 
     assert company.differences() == []
 
 
-def test_cursors_stay_where_they_are_when_loading_fails(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    company.sync()
+def test_cursors_stay_where_they_are_when_loading_fails(
+    make_synced: MakeCompany, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = make_synced()
     invoices.create_invoice(company.world)
     customers.create_customer(company.world)
     load = Landing._load

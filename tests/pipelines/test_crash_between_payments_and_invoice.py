@@ -20,10 +20,9 @@ def _unmatch_without_an_event(company: Company, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("place", ["before the invoice is read", "before the payments land", "before they are marked"])
 def test_an_invoice_whose_payment_went_without_an_event_is_made_good_after_a_crash(
-    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, place: str
+    make_synced: MakeCompany, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    company = make_company(15, 120)
-    company.sync()
+    company = make_synced(15, 120)
     _unmatch_without_an_event(company, monkeypatch)
     assert company.differences()
 

@@ -8,17 +8,16 @@ from pipelines.errors import WarehouseUnusable
 from pipelines.tables import TABLES
 from pipelines.warehouse import Warehouse
 from sandbox.changes import customers, invoices
+from tests.conftest import DATABASES
 from tests.pipelines.company import HOUR, Company
 from tests.pipelines.conftest import MakeCompany
 
 NO_DETAILS = 0
 
 
-@pytest.fixture
-def synced(make_company: MakeCompany, any_warehouse: Warehouse) -> Company:
-    company = make_company(5, 25, any_warehouse)
-    company.sync()
-    return company
+@pytest.fixture(params=DATABASES)
+def synced(make_synced: MakeCompany, request: pytest.FixtureRequest) -> Company:
+    return make_synced(5, 25, request.param)
 
 
 def by_hand(company: Company, *statements: str) -> None:
@@ -106,7 +105,7 @@ def test_a_column_of_somebody_s_own_stays_and_is_left_alone(synced: Company) -> 
 
 
 @pytest.mark.parametrize(
-    "tables", [["invoices"], ["accounts", "credit_notes"], ["contacts", "payments", "excluded_accounts"]], ids=" ".join
+    "tables", [["invoices"], ["accounts", "credit_notes", "contacts", "payments", "excluded_accounts"]], ids=" ".join
 )
 def test_tables_that_were_dropped_are_made_and_filled_again(synced: Company, tables: list[str]) -> None:
     by_hand(synced, *(f"DROP TABLE receivables.{table}" for table in tables))

@@ -14,11 +14,9 @@ from tests.pipelines.truth import held
 
 
 @pytest.fixture
-def synced(make_company: MakeCompany) -> Company:
+def synced(make_synced: MakeCompany) -> Company:
     """A company with some accounts, all of it synchronized."""
-    company = make_company(20, 250)
-    company.sync()
-    return company
+    return make_synced(20, 250)
 
 
 def _busy(company: Company) -> Customer:
@@ -79,9 +77,7 @@ def test_an_excluded_account_deleted_at_pennylane_stays_with_all_that_is_its_own
         assert _rows_of(synced, account) == before
 
 
-@pytest.mark.parametrize(
-    ("full", "gap"), [(False, HOUR), (True, HOUR), (False, 40 * 24 * HOUR)], ids=["hourly", "full", "after 40 days"]
-)
+@pytest.mark.parametrize(("full", "gap"), [(True, HOUR), (False, 40 * 24 * HOUR)], ids=["full", "after 40 days"])
 def test_what_was_never_let_in_stays_out_when_its_account_is_deleted_at_pennylane(
     company: Company, full: bool, gap: float
 ) -> None:
@@ -165,9 +161,7 @@ def _losing_documents_without_account(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("loses", "others", "full"), [(False, 1, False), (False, 1000, True), (True, 1, False), (True, 1, True)]
-)
+@pytest.mark.parametrize(("loses", "others", "full"), [(False, 1000, True), (True, 1, False)])
 def test_invoices_stay_when_their_account_is_deleted_while_others_are_left_out(
     synced: Company, monkeypatch: pytest.MonkeyPatch, loses: bool, others: int, full: bool
 ) -> None:
@@ -194,9 +188,8 @@ def test_a_new_invoice_without_account_comes_in_while_others_are_left_out(compan
     assert company.differences() == []
 
 
-@pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR], ids=["an hour", "40 days"])
 def test_a_credit_note_of_an_invoice_that_lost_its_account_comes_in_while_others_are_left_out(
-    company: Company, gap: float
+    company: Company,
 ) -> None:
     """Found by a random history: after 40 days nothing tells that it is no excluded account's but what it credits."""
     company.excluded = {_busy(company).id}
@@ -206,36 +199,32 @@ def test_a_credit_note_of_an_invoice_that_lost_its_account_comes_in_while_others
     customers.delete_customer(company.world, id=credited.customer_id)
     company.sync()
     made = invoices.create_credit_note(company.world, invoice_id=credited.id)["id"]
-    company.sync(after=gap)
+    company.sync(after=40 * 24 * HOUR)
     assert company.held()["credit_notes"][company.id, made]["account_id"] is None
     assert company.differences() == []
 
 
-@pytest.mark.parametrize("gap", [HOUR, 40 * 24 * HOUR])
-def test_an_account_included_again_is_caught_up_wholly(synced: Company, gap: float) -> None:
+def test_an_account_included_again_is_caught_up_wholly(synced: Company) -> None:
     account = _busy(synced).id
     synced.excluded = {account}
     _change_all_of(synced, account)
-    for _ in range(2):
-        synced.sync(after=gap / 2)
+    synced.sync()
     synced.excluded = set()
     synced.sync(after=60)
     assert synced.differences() == []
 
 
-def test_an_account_included_again_costs_requests_for_itself_only(make_company: MakeCompany) -> None:
-    company = make_company(30, 1500)
-    company.sync()
-    account = min(one.id for one in company.world.customers if one.contacts)
-    company.excluded = {account}
-    company.sync()
-    company.excluded = set()
-    company.forget_requests()
-    company.sync()
-    owned = [one for one in company.world.invoices if one.customer_id == account]
-    assert company.requests["served"].keys() == {str(account)}
-    assert company.requests["total"] <= 2 + 1 + len(owned) / 100 + 4 + 1 + 2 * len(owned)
-    assert company.differences() == []
+def test_an_account_included_again_costs_requests_for_itself_only(synced: Company) -> None:
+    account = min(one.id for one in synced.world.customers if one.contacts)
+    synced.excluded = {account}
+    synced.sync()
+    synced.excluded = set()
+    synced.forget_requests()
+    synced.sync()
+    owned = [one for one in synced.world.invoices if one.customer_id == account]
+    assert synced.requests["served"].keys() == {str(account)}
+    assert synced.requests["total"] <= 2 + 1 + len(owned) / 100 + 4 + 1 + 2 * len(owned)
+    assert synced.differences() == []
 
 
 def test_an_account_deleted_while_excluded_goes_when_it_is_included_again(synced: Company) -> None:

@@ -25,7 +25,6 @@ from pipelines.tables import DATASET, INVOICES
 from pipelines.warehouse import staging_layout, warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from sandbox.changes.randomly import change_randomly
-from tests.conftest import DATABASES
 from tests.pipelines.company import PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.disturbing import disturb, undisturbed
@@ -84,34 +83,34 @@ def _assert_whole(company: Company) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("requests", [3, 90])
-def test_a_first_sync_cut_short_anywhere_is_completed_by_the_next(make_company: MakeCompany, requests: int) -> None:
+def test_a_first_sync_cut_short_anywhere_is_completed_by_the_next(make_company: MakeCompany) -> None:
     company = make_company(25, 150)
-    with pytest.raises(PennylaneUnreachable):
-        company.sync(pennylane=failing_after(company, requests))
+    for requests in (3, 90):
+        with pytest.raises(PennylaneUnreachable):
+            company.sync(pennylane=failing_after(company, requests))
     change_randomly(company.world, count=5)
     company.sync(after=60, rotation=500)
     _assert_whole(company)
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("requests", [3, 20])
-def test_an_incremental_sync_cut_short_anywhere_is_completed_by_the_next(company: Company, requests: int) -> None:
-    company.sync()
+def test_an_incremental_sync_cut_short_anywhere_is_completed_by_the_next(make_synced: MakeCompany) -> None:
+    company = make_synced()
     change_randomly(company.world, count=25)
-    with pytest.raises(PennylaneUnreachable):
-        company.sync(after=60, rotation=100, pennylane=failing_after(company, requests))
+    for requests in (3, 20):
+        with pytest.raises(PennylaneUnreachable):
+            company.sync(after=60, rotation=100, pennylane=failing_after(company, requests))
     company.sync(after=60, rotation=500)
     _assert_whole(company)
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("requests", [4, 40])
-def test_a_full_sync_cut_short_anywhere_is_completed_by_an_hourly_one(company: Company, requests: int) -> None:
-    company.sync()
+def test_a_full_sync_cut_short_anywhere_is_completed_by_an_hourly_one(make_synced: MakeCompany) -> None:
+    company = make_synced()
     change_randomly(company.world, count=10)
-    with pytest.raises(PennylaneUnreachable):
-        company.sync(after=60, full=True, pennylane=failing_after(company, requests))
+    for requests in (4, 40):
+        with pytest.raises(PennylaneUnreachable):
+            company.sync(after=60, full=True, pennylane=failing_after(company, requests))
     company.sync(after=60, rotation=500)
     _assert_whole(company)
 
@@ -269,10 +268,9 @@ def test_what_could_not_be_read_is_asked_for_until_it_is_in_although_a_full_sync
 
 @pytest.mark.usefixtures("small_pages")
 def test_an_invoice_that_its_payments_tell_to_be_outdated_is_merged_although_a_full_sync_was_interrupted(
-    make_company: MakeCompany,
+    make_synced: MakeCompany,
 ) -> None:
-    company = make_company(8, 60)
-    company.sync()
+    company = make_synced(8, 60)
     with pytest.raises(PennylaneUnreachable):
         company.sync(full=True, pennylane=failing_after(company, 4))
     invoice = next(one.id for one in company.world.invoices if one.settles)
@@ -288,7 +286,7 @@ def test_an_invoice_that_its_payments_tell_to_be_outdated_is_merged_although_a_f
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
 def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company: MakeCompany, full: bool) -> None:
-    company = make_company(40, 350)
+    company = make_company(20, 250)
     if full:
         company.lists_only()
 
@@ -335,13 +333,9 @@ def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
     _assert_whole(company)
 
 
-@pytest.mark.parametrize("database", DATABASES)
-def test_a_killed_process_is_completed_by_the_next(
-    make_company: MakeCompany, tmp_path: Path, request: pytest.FixtureRequest, database: str
-) -> None:
-    url = (
-        request.getfixturevalue("postgres_url") if database == "postgres" else f"duckdb:///{tmp_path / 'killed.duckdb'}"
-    )
+@pytest.mark.duckdb("one of two; tests/life kills in Postgres, too")
+def test_a_killed_process_is_completed_by_the_next(make_company: MakeCompany, tmp_path: Path) -> None:
+    url = f"duckdb:///{tmp_path / 'killed.duckdb'}"
     company = make_company(30, 300, warehouse_at(url), latency=0.01, frozen=False, start=datetime.now(UTC))
     for place, how in (("lists 60", "any"), ("details 25", "any"), ("lists 250", "full"), ("history 100", "full")):
         _kill_at(company, url, place, how)

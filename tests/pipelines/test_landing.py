@@ -16,6 +16,7 @@ from pipelines.loading import Loader
 from pipelines.warehouse import DuckDBWarehouse, Session
 from sandbox.changes import customers, invoices
 from tests.pipelines.company import NOW, Company
+from tests.pipelines.conftest import MakeCompany
 
 
 class Lost(PipelineError):
@@ -44,9 +45,9 @@ def sync(company: Company, lease: Lease) -> None:
 
 
 def test_what_is_gone_at_pennylane_is_not_removed_by_a_run_that_lost_its_company(
-    company: Company,
+    make_synced: MakeCompany,
 ) -> None:
-    company.sync()
+    company = make_synced()
     gone = next(one.id for one in company.world.invoices if one.settles)
     invoices.delete_invoice(company.world, id=gone)
     before = company.held()
@@ -60,8 +61,8 @@ def test_what_is_gone_at_pennylane_is_not_removed_by_a_run_that_lost_its_company
     assert company.differences() == []
 
 
-def test_what_was_read_is_not_marked_as_read_by_a_run_that_lost_its_company(company: Company) -> None:
-    company.sync()
+def test_what_was_read_is_not_marked_as_read_by_a_run_that_lost_its_company(make_synced: MakeCompany) -> None:
+    company = make_synced()
     account = next(one.id for one in company.world.customers if not one.contacts)
     mark = f"SELECT contacts_synced_at FROM receivables.accounts WHERE account_id = {account}"
     with company.warehouse.session() as session:

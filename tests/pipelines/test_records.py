@@ -180,8 +180,8 @@ def test_strange_but_readable_records_reach_the_tables(make_company: MakeCompany
     assert company.sync(full=True).tally["invoices"].changed == 0
 
 
-def test_an_unreadable_record_stops_nothing_but_itself_and_what_we_hold_of_it_stays(company: Company) -> None:
-    company.sync()
+def test_an_unreadable_record_stops_nothing_but_itself_and_what_we_hold_of_it_stays(make_synced: MakeCompany) -> None:
+    company = make_synced()
     world = company.world
     broken = next(one for one in world.invoices if one.settles and not one.extra)
     before = company.held()["invoices"][company.id, broken.id]
@@ -199,8 +199,8 @@ def test_an_unreadable_record_stops_nothing_but_itself_and_what_we_hold_of_it_st
     assert company.differences() == []
 
 
-def test_an_unreadable_record_that_is_deleted_goes(company: Company) -> None:
-    company.sync()
+def test_an_unreadable_record_that_is_deleted_goes(make_synced: MakeCompany) -> None:
+    company = make_synced()
     broken = next(one for one in company.world.invoices if one.settles and not one.extra)
     broken.extra = {"amount": "unreadable"}
     invoices.update_invoice(company.world, id=broken.id)

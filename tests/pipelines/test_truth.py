@@ -215,8 +215,8 @@ def test_a_full_sync_finds_each_change_that_raises_no_event(make_company: MakeCo
         assert company.differences() == [], kind
 
 
-def test_a_difference_is_noticed(company: Company) -> None:
-    company.sync()
+def test_a_difference_is_noticed(make_synced: MakeCompany) -> None:
+    company = make_synced()
     for statement in (
         "UPDATE receivables.invoices SET amount = amount + 0.000001 WHERE invoice_id = (SELECT MIN(invoice_id) FROM "
         "receivables.invoices)",
@@ -230,8 +230,8 @@ def test_a_difference_is_noticed(company: Company) -> None:
     assert company.differences() == []
 
 
-def test_random_changes_in_any_order_end_equal_to_the_truth(company: Company) -> None:
-    company.sync()
+def test_random_changes_in_any_order_end_equal_to_the_truth(make_synced: MakeCompany) -> None:
+    company = make_synced()
     for _ in range(6):
         change_randomly(company.world, count=15)
         company.sync(after=SHORTLY, rotation=1000)

@@ -7,12 +7,12 @@ import pytest
 
 from pipelines.errors import BrokenAnswer, PennylaneUnreachable
 from pipelines.progress import Progress
-from pipelines.tables import ACCOUNTS, CREDIT_NOTES, INVOICES, Table
+from pipelines.tables import ACCOUNTS, CREDIT_NOTES, INVOICES, Column, Table
 from pipelines.verification import NeverSynchronized, Verification, Verified
-from pipelines.warehouse import DuckDBWarehouse, Warehouse
+from pipelines.warehouse import DuckDBWarehouse
 from sandbox import filters
 from sandbox.changes import customers, invoices, receipts
-from tests.conftest import ON_POSTGRES
+from tests.conftest import DATABASES, ON_POSTGRES
 from tests.pipelines.company import DAY, HOUR, WEEK, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.disturbing import disturb
@@ -66,18 +66,15 @@ def counted(company: Company) -> dict[str, int]:
 
 
 @pytest.fixture
-def synced(company: Company) -> Company:
+def synced(make_synced: MakeCompany) -> Company:
     """A company that is synchronized."""
-    company.sync()
-    return company
+    return make_synced()
 
 
-@pytest.fixture
-def listed(make_company: MakeCompany, any_warehouse: Warehouse) -> Company:
-    """A company whose accounts, invoices and credit notes are synchronized, in either database."""
-    company = make_company(warehouse=any_warehouse)
-    company.lists_only()
-    return company
+@pytest.fixture(params=DATABASES)
+def synced_in_either(make_synced: MakeCompany, request: pytest.FixtureRequest) -> Company:
+    """A company that is synchronized, in either database."""
+    return make_synced(database=request.param)
 
 
 def test_after_a_sync_every_row_agrees_and_nothing_is_written(synced: Company) -> None:
@@ -109,36 +106,40 @@ def test_a_deleted_row_is_missing_until_a_full_sync(synced: Company) -> None:
     assert synced.differences() == []
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_an_emptied_table_is_missing_wholly_until_a_full_sync(listed: Company, table: Table) -> None:
-    there = {key[1] for key in listed.held()[table.name]}
-    sql(listed, f"DELETE FROM receivables.{table.name}")
-    assert findings(listed) == {f"{table.name} missing": there}
-    listed.lists_only(full=True)
-    assert findings(listed) == {}
+def test_an_emptied_table_is_missing_wholly_until_a_full_sync(synced_in_either: Company) -> None:
+    company = synced_in_either
+    missing = {}
+    for table in TABLES:
+        missing[f"{table.name} missing"] = {key[1] for key in company.held()[table.name]}
+        sql(company, f"DELETE FROM receivables.{table.name}")
+        assert findings(company) == missing
+    company.lists_only(full=True)
+    assert findings(company) == {}
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_every_changed_field_is_found_with_both_values(listed: Company, table: Table) -> None:
+def test_every_changed_field_is_found_with_both_values(synced_in_either: Company) -> None:
     """Whatever the column's type, to the last digit; the columns that we fill ourselves are none of Pennylane's."""
-    one = some_id(listed, table)
-    row = listed.held()[table.name][listed.id, one]
-    compared = [column for column in table.columns if column.path and column.name != table.id_column]
-    for column in compared:
-        value = "42" if column.type.value == "json" else _another(row[column.name], column.type.value)
-        sql(listed, f"UPDATE receivables.{table.name} SET {column.name} = %s WHERE {table.id_column} = {one}", value)
-    if table is INVOICES:
-        sql(listed, "UPDATE receivables.invoices SET payments_synced_at = NULL")
+    company = synced_in_either
+    rows = {table: company.held()[table.name][company.id, some_id(company, table)] for table in TABLES}
+    for table, row in rows.items():
+        for column in _compared(table):
+            value = "42" if column.type.value == "json" else _another(row[column.name], column.type.value)
+            where = f"{table.id_column} = {row[table.id_column]}"
+            sql(company, f"UPDATE receivables.{table.name} SET {column.name} = %s WHERE {where}", value)
+    sql(company, "UPDATE receivables.invoices SET payments_synced_at = NULL")
 
-    found = verified(listed, details=True).tables[table]
+    found = verified(company, details=True).tables
 
-    assert found.differing.keys() == {one}
-    assert found.differing[one].keys() == {column.name for column in compared}
-    assert {name: there for name, (_, there) in found.differing[one].items()} == {
-        column.name: row[column.name] for column in compared
-    }
-    listed.lists_only(full=True)
-    assert findings(listed) == {}
+    for table, row in rows.items():
+        there = {name: value for name, (_, value) in found[table].differing.pop(row[table.id_column]).items()}
+        assert there == {column.name: row[column.name] for column in _compared(table)}
+        assert not found[table].differing
+    company.lists_only(full=True)
+    assert findings(company) == {}
+
+
+def _compared(table: Table) -> list[Column]:
+    return [column for column in table.columns if column.path and column.name != table.id_column]
 
 
 def _another(value: object, type_: str) -> object:
@@ -179,8 +180,8 @@ def test_a_row_that_pennylane_does_not_have_is_left_over_until_a_full_sync(synce
     assert findings(synced) == {}
 
 
-def test_a_row_that_is_there_twice_is_left_over_until_a_full_sync(company: Company) -> None:
-    company.sync()
+def test_a_row_that_is_there_twice_is_left_over_until_a_full_sync(make_synced: MakeCompany) -> None:
+    company = make_synced()
     one = some_id(company, INVOICES)
     if ON_POSTGRES:
         sql(company, "ALTER TABLE receivables.invoices DROP CONSTRAINT invoices_pkey")
@@ -215,10 +216,10 @@ def test_what_changed_since_the_last_sync_is_told_apart_and_the_next_sync_brings
 
 
 def test_a_change_whose_event_has_not_come_yet_is_no_difference_but_one_that_never_comes_is(
-    company: Company,
+    make_synced: MakeCompany,
 ) -> None:
     """The record's own time tells the first; after the next sync, which it does not reach, it is stale."""
-    company.sync()
+    company = make_synced()
     company.world.clock.advance(60)
     made = invoices.create_invoice(company.world)["id"]
     _forget_events_of(company, made)
@@ -237,8 +238,8 @@ def _forget_events_of(company: Company, one: int) -> None:
     feed._events[:] = kept
 
 
-def test_an_invoice_that_only_became_late_is_no_difference(company: Company) -> None:
-    company.sync()
+def test_an_invoice_that_only_became_late_is_no_difference(make_synced: MakeCompany) -> None:
+    company = make_synced()
     with company.warehouse.session() as session:
         deadline = session.value("SELECT min(deadline) FROM receivables.invoices WHERE status = 'upcoming'")
     days = (deadline - company.clock().date()).days + 2
@@ -261,8 +262,10 @@ def _turned_late(company: Company) -> set[int]:
     return {int(line.split(",")[1].split(")")[0]) for line in company.differences() if ": status is" in line}
 
 
-def test_after_more_than_four_weeks_it_is_said_that_changes_cannot_be_told_from_damage(company: Company) -> None:
-    company.sync()
+def test_after_more_than_four_weeks_it_is_said_that_changes_cannot_be_told_from_damage(
+    make_synced: MakeCompany,
+) -> None:
+    company = make_synced()
     company.world.clock.advance(60)
     made = invoices.create_invoice(company.world)["id"]
     company.world.clock.advance(5 * WEEK)
@@ -362,8 +365,8 @@ def _owner(company: Company) -> int:
     return max(owners, key=lambda one: (owners.count(one), one))
 
 
-def test_where_most_cannot_be_read_nothing_is_said_to_be_equal(company: Company) -> None:
-    company.sync()
+def test_where_most_cannot_be_read_nothing_is_said_to_be_equal(make_synced: MakeCompany) -> None:
+    company = make_synced()
     for invoice in company.world.invoices:
         invoice.extra = {"amount": "unreadable"}
     with pytest.raises(BrokenAnswer, match="invoices cannot be read"):
@@ -387,8 +390,8 @@ def test_a_record_that_cannot_be_read_is_said_to_be_so_and_not_to_be_missing(com
     assert findings(company) == {}
 
 
-def test_payments_that_came_in_meanwhile_are_changes_and_no_differences(company: Company) -> None:
-    company.sync()
+def test_payments_that_came_in_meanwhile_are_changes_and_no_differences(make_synced: MakeCompany) -> None:
+    company = make_synced()
     paid = receipts.pay_invoice(company.world)
     told = findings(company)
     assert set(told) == {"invoices changed_since"}
@@ -413,8 +416,8 @@ def test_a_company_without_a_finished_first_sync_has_nothing_to_verify(company: 
         verified(company)
 
 
-def test_an_error_in_the_middle_ends_it_and_finds_nothing(company: Company) -> None:
-    company.sync()
+def test_an_error_in_the_middle_ends_it_and_finds_nothing(make_synced: MakeCompany) -> None:
+    company = make_synced()
     with pytest.raises(PennylaneUnreachable):
         Verification(
             failing_after(company, 1),

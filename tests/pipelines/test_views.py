@@ -197,8 +197,8 @@ def test_every_declared_column_exists_with_its_type_and_no_other(
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-def test_a_view_has_the_columns_that_it_describes(company: Company, view: object) -> None:
-    company.sync()
+def test_a_view_has_the_columns_that_it_describes(make_synced: MakeCompany, view: object) -> None:
+    company = make_synced()
     with company.warehouse.session() as session:
         names = [
             name
@@ -211,9 +211,8 @@ def test_a_view_has_the_columns_that_it_describes(company: Company, view: object
     assert names == list(view.columns)  # type: ignore[attr-defined]
 
 
-def test_the_stored_status_follows_when_deadlines_pass(make_company: MakeCompany) -> None:
-    company = make_company(10, 150)
-    company.sync()
+def test_the_stored_status_follows_when_deadlines_pass(make_synced: MakeCompany) -> None:
+    company = make_synced(10, 150)
     assert company.sync(after=10 * DAY).list_requests == 3
     assert company.differences() == []
     with company.warehouse.session() as session:
