@@ -16,7 +16,7 @@ from tests.pipelines.truth import held
 @pytest.fixture
 def synced(make_synced: MakeCompany) -> Company:
     """A company with some accounts, all of it synchronized."""
-    return make_synced(20, 250)
+    return make_synced(8, 100)
 
 
 def _busy(company: Company) -> Customer:

@@ -84,8 +84,8 @@ def _assert_whole(company: Company) -> None:
 
 @pytest.mark.usefixtures("small_pieces")
 def test_a_first_sync_cut_short_anywhere_is_completed_by_the_next(make_company: MakeCompany) -> None:
-    company = make_company(25, 150)
-    for requests in (3, 90):
+    company = make_company(12, 80)
+    for requests in (3, 60):
         with pytest.raises(PennylaneUnreachable):
             company.sync(pennylane=failing_after(company, requests))
     change_randomly(company.world, count=5)
@@ -147,7 +147,7 @@ def test_what_was_listed_before_a_crash_is_not_listed_again(
 
 @pytest.mark.usefixtures("small_pieces")
 def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company: MakeCompany) -> None:
-    company = make_company(25, 300)
+    company = make_company(8, 180)
     with pytest.raises(PennylaneUnreachable):
         company.sync(pennylane=failing_after(company, 4))
     company.excluded = {company.world.customers.at(3).id}

@@ -165,7 +165,7 @@ def _assert_excluded_unseen(company: Company) -> None:
 def test_tables_equal_pennylane_after_the_first_sync_each_kind_of_change_and_a_full_sync(
     make_company: MakeCompany, warehouse_of: MakeWarehouse, database: str, changes_per_sync: int
 ) -> None:
-    company = make_company(60, 600, warehouse_of(database))
+    company = make_company(40, 300, warehouse_of(database))
     _hide(company, 2)
     first = company.sync()
     assert first.lists.mode == "first"
