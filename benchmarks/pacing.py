@@ -21,6 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "alone, answers take 0.2 to 1.8 times as long": {"jitter": 0.8},
     "alone, on a slow machine": {"dawdle": 0.06},
     "beside a program that asks every two seconds": {"others_per_second": 0.5},
+    "beside one that asks once a second": {"others_per_second": 1},
     "beside one that asks twice a second": {"others_per_second": 2},
     "beside one that asks four times a second": {"others_per_second": 4},
     "two processes of ours": {"processes": 2},

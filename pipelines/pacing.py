@@ -261,9 +261,10 @@ class Pacer:
         """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
 
         What these may ask meanwhile is what they asked in a round trip before, of which half a request counts as none;
-        and one from each of them that goes by the same rule. If all do, they are as many as they use more than we; who
-        uses less than a quarter of the limit does not. One is left in any case. In a first window nothing is asked
-        where answers come faster than the window has requests: all would be gone before others heard of it.
+        and one from each of them that goes by the same rule. If all do, they are as many as they use more than we. Who
+        uses less than a quarter of the limit does not, and may ask twice as much as before. One is left in any case. In
+        a first window nothing is asked where answers come faster than the window has requests: all would be gone before
+        others heard of it.
         """
         if self._in_flight or self._window.left is None or self._limit is None:
             return False
@@ -272,8 +273,11 @@ class Pacer:
             return self._window.left >= 1
         if now - self._heard >= _JUST_NOW or (self._windows == 1 and self._round_trip < WINDOW_SECONDS / self._limit):
             return False
-        how_many = max(1, round(others / max(self._limit - others, 1))) if 4 * others >= self._limit else 0
-        return self._window.left > max(1, how_many + round(self._others_in(self._round_trip)))
+        expected = self._others_in(self._round_trip)
+        if 4 * others < self._limit:
+            return self._window.left > max(1, math.ceil(2 * expected))
+        how_many = max(1, round(others / max(self._limit - others, 1)))
+        return self._window.left > how_many + round(expected)
 
 
 @dataclass

@@ -57,11 +57,19 @@ def test_another_program_gets_its_share_and_we_use_what_is_left(latency: float, 
     """
     outcomes = [Simulation(latency=latency, others_per_second=per_second, seed=seed).run(LAST) for seed in range(4)]
     asked = sum(sum(outcome.ours.values()) for outcome in outcomes)
-    assert sum(map(_refused, outcomes)) <= (0 if latency <= 0.2 and per_second <= 2 else asked / 150)
+    assert sum(map(_refused, outcomes)) <= (
+        0 if per_second <= 1 or (latency <= 0.4 and per_second <= 2) else asked / 150
+    )
     for outcome in outcomes:
         assert outcome.use(FIRST, LAST) >= 0.95
         share = min(4 * per_second, 25 / 2)
         assert sum(outcome.others[window] for window in range(FIRST, LAST)) >= share * (LAST - FIRST)
+
+
+def test_a_slow_program_costs_no_request_though_answers_take_long() -> None:
+    for seed in range(20):
+        simulation = Simulation(latency=0.8, others_per_second=1, offset=1234.567 + seed * 0.127, seed=seed)
+        assert _refused(simulation.run(LAST)) == 0
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
