@@ -13,8 +13,8 @@ token, so the headers of the answers are the truth:
   may have begun to use the token meanwhile.
 - Where the answers count more requests than ours, others use the token too: left to them is what they may have used
   since the last answer, and may use until the next request arrives. Two processes that leave something to each other
-  would both leave it unused: so one with nothing under way, which has just heard that more is left than the others ask
-  in a round trip, takes one request of it.
+  would both leave it unused: so one with nothing under way, which has just heard that more is left than the others may
+  ask in a round trip, takes one request of it.
 - Who hears in its first window that others use the token waits for the next, as they have not heard of it; only where
   an answer takes longer than a request's part of the window does it go on, one at a time.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
@@ -37,6 +37,10 @@ _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
 _UNHEARD = 1.2
 """What others ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
+_SLOW = 1 / 4
+"""Who uses less than this share of the limit is no process of ours, which would use half: it looks at nothing."""
+_SLOW_MAY_ASK = 2
+"""Times what it asked in a round trip before: with less, ours are refused now and then; with more, less is used."""
 
 
 class Stopped(Exception):
@@ -260,11 +264,10 @@ class Pacer:
     def _may_take_one_more(self, now: float) -> bool:
         """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
 
-        What these may ask meanwhile is what they asked in a round trip before, of which half a request counts as none;
-        and one from each of them that goes by the same rule. If all do, they are as many as they use more than we. Who
-        uses less than a quarter of the limit does not, and may ask twice as much as before. One is left in any case. In
-        a first window nothing is asked where answers come faster than the window has requests: all would be gone before
-        others heard of it.
+        Others are taken for processes of ours, as many as they use times what we do: left to them is what they asked in
+        a round trip, rounded, and one for each, as each may take one more by this rule, too. A slow program is left
+        what it may ask, rounded up, and one at least. In a first window nothing is asked where answers come faster than
+        the window has requests: all would be gone before others heard of it.
         """
         if self._in_flight or self._window.left is None or self._limit is None:
             return False
@@ -274,8 +277,8 @@ class Pacer:
         if now - self._heard >= _JUST_NOW or (self._windows == 1 and self._round_trip < WINDOW_SECONDS / self._limit):
             return False
         expected = self._others_in(self._round_trip)
-        if 4 * others < self._limit:
-            return self._window.left > max(1, math.ceil(2 * expected))
+        if others < _SLOW * self._limit:
+            return self._window.left > max(1, math.ceil(_SLOW_MAY_ASK * expected))
         how_many = max(1, round(others / max(self._limit - others, 1)))
         return self._window.left > how_many + round(expected)
 

@@ -16,6 +16,7 @@ from tests.postgres import Databases, PostgresServer, running_postgres
 
 CHOSEN = os.environ.get("PENNYLANE_SYNC_TEST_WAREHOUSE", "duckdb")
 ON_POSTGRES = CHOSEN != "duckdb"
+DATABASE = "postgres" if ON_POSTGRES else "duckdb"
 DATABASES = ["postgres"] if ON_POSTGRES else ["duckdb", "postgres"]
 """On which those tests run that are of both."""
 

@@ -76,11 +76,12 @@ def test_a_store_that_restarts_is_noticed_by_nobody_or_told(
     assert office.connections.get(office.company_id).last_error is None
 
 
+@pytest.mark.parametrize("request_", [1, 10])
 def test_a_store_that_stays_down_is_told_and_costs_nothing_once_it_is_up(
-    office: Office, own_server: PostgresServer
+    office: Office, own_server: PostgresServer, request_: int
 ) -> None:
     def stop(number: int) -> None:
-        if number == 1:
+        if number == request_:
             own_server.stop()
 
     office.at_request = stop

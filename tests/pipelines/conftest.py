@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from pipelines.warehouse import Warehouse, warehouse_at
-from tests.conftest import DATABASES, ON_POSTGRES
+from tests.conftest import DATABASE, DATABASES, ON_POSTGRES
 from tests.pipelines.company import HOUR, Company, file_after_first_sync, file_with_tables, make_sandbox
 from tests.postgres import Databases
 
 MakeCompany = Callable[..., Company]
+MakeSynced = Callable[..., Company]
 MakeWarehouse = Callable[[str], Warehouse]
 
 
 @pytest.fixture
 def warehouse(warehouse_of: MakeWarehouse) -> Warehouse:
     """An empty one."""
-    return warehouse_of("postgres" if ON_POSTGRES else "duckdb")
+    return warehouse_of(DATABASE)
 
 
 @pytest.fixture
@@ -93,11 +94,14 @@ def postgres_after_first_sync(
 
 
 @pytest.fixture
-def make_synced(request: pytest.FixtureRequest, tmp_path: Path, make_company: MakeCompany) -> Iterator[MakeCompany]:
-    """Starts a sandbox as it is after the first sync, with a copy of the database that it went into."""
+def make_synced(request: pytest.FixtureRequest, tmp_path: Path, make_company: MakeCompany) -> Iterator[MakeSynced]:
+    """Starts a sandbox in the state after a first sync, with a copy of the warehouse that such a sync has filled.
+
+    It was that of another sandbox: its token, its working files, its progress and what it counted are not here.
+    """
     with ExitStack() as kept:
 
-        def make(customers: int = 12, invoices: int = 80, database: str = DATABASES[0]) -> Company:
+        def make(customers: int = 12, invoices: int = 80, *, database: str = DATABASE) -> Company:
             if database == "postgres":
                 databases: Databases = request.getfixturevalue("databases")
                 template = request.getfixturevalue("postgres_after_first_sync")(customers, invoices)

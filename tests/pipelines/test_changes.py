@@ -13,7 +13,7 @@ from pipelines.landing import Landing
 from sandbox.changes import customers, invoices
 from sandbox.feed import Event
 from tests.pipelines.company import DAY, WEEK, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.disturbing import disturb
 from tests.pipelines.fakes import FakePennylane, Json, refused
 
@@ -194,7 +194,7 @@ def test_thousands_of_events_at_one_instant_reach_the_tables(make_company: MakeC
 
 
 def test_after_more_than_four_weeks_everything_is_listed_and_what_went_meanwhile_is_removed(
-    make_synced: MakeCompany,
+    make_synced: MakeSynced,
 ) -> None:
     company = make_synced()
     world = company.world
@@ -210,7 +210,7 @@ def test_after_more_than_four_weeks_everything_is_listed_and_what_went_meanwhile
     assert company.sync().lists.mode == "incremental"
 
 
-def test_within_four_weeks_the_feed_is_enough(make_synced: MakeCompany) -> None:
+def test_within_four_weeks_the_feed_is_enough(make_synced: MakeSynced) -> None:
     company = make_synced()
     invoices.delete_invoice(company.world)
     company.forget_requests()
@@ -219,7 +219,7 @@ def test_within_four_weeks_the_feed_is_enough(make_synced: MakeCompany) -> None:
     assert synced.list_requests <= 4
 
 
-def test_an_event_that_appears_late_in_the_feed_is_not_missed(make_synced: MakeCompany) -> None:
+def test_an_event_that_appears_late_in_the_feed_is_not_missed(make_synced: MakeSynced) -> None:
     company = make_synced()
     world = company.world
     one = next(one for one in world.invoices if one.settles)
@@ -236,7 +236,7 @@ def test_an_event_that_appears_late_in_the_feed_is_not_missed(make_synced: MakeC
 
 
 def test_cursors_stay_where_they_are_when_loading_fails(
-    make_synced: MakeCompany, monkeypatch: pytest.MonkeyPatch
+    make_synced: MakeSynced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     company = make_synced()
     invoices.create_invoice(company.world)

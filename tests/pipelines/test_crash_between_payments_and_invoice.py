@@ -8,7 +8,7 @@ from pipelines.landing import Landing
 from pipelines.tables import PAYMENTS
 from sandbox.changes import receipts
 from tests.pipelines.company import Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeSynced
 
 
 def _unmatch_without_an_event(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +20,7 @@ def _unmatch_without_an_event(company: Company, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("place", ["before the invoice is read", "before the payments land", "before they are marked"])
 def test_an_invoice_whose_payment_went_without_an_event_is_made_good_after_a_crash(
-    make_synced: MakeCompany, monkeypatch: pytest.MonkeyPatch, place: str
+    make_synced: MakeSynced, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     company = make_synced(15, 120)
     _unmatch_without_an_event(company, monkeypatch)

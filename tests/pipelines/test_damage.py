@@ -10,14 +10,14 @@ from pipelines.warehouse import Warehouse
 from sandbox.changes import customers, invoices
 from tests.conftest import DATABASES
 from tests.pipelines.company import HOUR, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 
 NO_DETAILS = 0
 
 
 @pytest.fixture(params=DATABASES)
-def synced(make_synced: MakeCompany, request: pytest.FixtureRequest) -> Company:
-    return make_synced(5, 25, request.param)
+def synced(make_synced: MakeSynced, request: pytest.FixtureRequest) -> Company:
+    return make_synced(5, 25, database=request.param)
 
 
 def by_hand(company: Company, *statements: str) -> None:

@@ -9,12 +9,12 @@ from sandbox import filters
 from sandbox.changes import customers, invoices, receipts
 from sandbox.records import Customer
 from tests.pipelines.company import HOUR, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.truth import held
 
 
 @pytest.fixture
-def synced(make_synced: MakeCompany) -> Company:
+def synced(make_synced: MakeSynced) -> Company:
     """A company with some accounts, all of it synchronized."""
     return make_synced(8, 100)
 

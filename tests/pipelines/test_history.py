@@ -14,7 +14,7 @@ from pipelines.progress import Pace, Progress
 from sandbox.changes import customers, invoices, receipts
 from sandbox.world import World
 from tests.pipelines.company import DAY, HOUR, NOW, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.truth import Row, expected
 
 LATELY = 35 * DAY
@@ -177,7 +177,7 @@ def test_a_change_of_old_history_is_read_in_the_same_hour(make_company: MakeComp
     assert not [line for line in company.differences() if str(paid.id) in line]
 
 
-def test_a_full_sync_reads_what_matters_again_and_the_rest_in_shares(make_synced: MakeCompany) -> None:
+def test_a_full_sync_reads_what_matters_again_and_the_rest_in_shares(make_synced: MakeSynced) -> None:
     company = make_synced(20, 200)
     report = company.sync(full=True, rotation=0, history_seconds=0).details
     assert report.pending.ready

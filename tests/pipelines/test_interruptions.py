@@ -15,6 +15,7 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 
 from pipelines import details, listing, pieces
 from pipelines.client import Pennylane
+from pipelines.committed import committed
 from pipelines.details import DetailsSync
 from pipelines.errors import PennylaneUnreachable, WarehouseUnusable
 from pipelines.landing import Landing
@@ -25,6 +26,7 @@ from pipelines.tables import DATASET, INVOICES
 from pipelines.warehouse import staging_layout, warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from sandbox.changes.randomly import change_randomly
+from tests.conftest import ON_POSTGRES
 from tests.pipelines.company import PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.disturbing import disturb, undisturbed
@@ -82,10 +84,9 @@ def _assert_whole(company: Company) -> None:
             assert doubled == [], table
 
 
-@pytest.mark.usefixtures("small_pieces")
-def test_a_first_sync_cut_short_anywhere_is_completed_by_the_next(make_company: MakeCompany) -> None:
-    company = make_company(12, 80)
-    for requests in (3, 60):
+@pytest.mark.usefixtures("small_pieces", "small_pages")
+def test_a_first_sync_cut_short_in_its_lists_and_in_its_details_is_completed_by_the_next(company: Company) -> None:
+    for requests in (4, 60):
         with pytest.raises(PennylaneUnreachable):
             company.sync(pennylane=failing_after(company, requests))
     change_randomly(company.world, count=5)
@@ -94,8 +95,8 @@ def test_a_first_sync_cut_short_anywhere_is_completed_by_the_next(make_company: 
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_an_incremental_sync_cut_short_anywhere_is_completed_by_the_next(make_synced: MakeCompany) -> None:
-    company = make_synced()
+def test_an_incremental_sync_cut_short_early_and_late_is_completed_by_the_next(company: Company) -> None:
+    company.sync()
     change_randomly(company.world, count=25)
     for requests in (3, 20):
         with pytest.raises(PennylaneUnreachable):
@@ -104,11 +105,11 @@ def test_an_incremental_sync_cut_short_anywhere_is_completed_by_the_next(make_sy
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("small_pieces")
-def test_a_full_sync_cut_short_anywhere_is_completed_by_an_hourly_one(make_synced: MakeCompany) -> None:
-    company = make_synced()
+@pytest.mark.usefixtures("small_pieces", "small_pages")
+def test_a_full_sync_cut_short_in_its_details_and_in_its_lists_is_completed_by_an_hourly_one(company: Company) -> None:
+    company.sync()
     change_randomly(company.world, count=10)
-    for requests in (4, 40):
+    for requests in (40, 4):
         with pytest.raises(PennylaneUnreachable):
             company.sync(after=60, full=True, pennylane=failing_after(company, requests))
     company.sync(after=60, rotation=500)
@@ -149,7 +150,9 @@ def test_what_was_listed_before_a_crash_is_not_listed_again(
 def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company: MakeCompany) -> None:
     company = make_company(8, 180)
     with pytest.raises(PennylaneUnreachable):
-        company.sync(pennylane=failing_after(company, 4))
+        company.sync(pennylane=failing_after(company, 3))
+    with company.warehouse.session() as session:
+        assert "listing" in (committed(session, company.id) or {})
     company.excluded = {company.world.customers.at(3).id}
     company.sync()
     assert company.differences(excluded=()) != []
@@ -268,9 +271,10 @@ def test_what_could_not_be_read_is_asked_for_until_it_is_in_although_a_full_sync
 
 @pytest.mark.usefixtures("small_pages")
 def test_an_invoice_that_its_payments_tell_to_be_outdated_is_merged_although_a_full_sync_was_interrupted(
-    make_synced: MakeCompany,
+    make_company: MakeCompany,
 ) -> None:
-    company = make_synced(8, 60)
+    company = make_company(8, 60)
+    company.sync()
     with pytest.raises(PennylaneUnreachable):
         company.sync(full=True, pennylane=failing_after(company, 4))
     invoice = next(one.id for one in company.world.invoices if one.settles)
@@ -333,9 +337,10 @@ def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
     _assert_whole(company)
 
 
-@pytest.mark.duckdb("one of two; tests/life kills in Postgres, too")
-def test_a_killed_process_is_completed_by_the_next(make_company: MakeCompany, tmp_path: Path) -> None:
-    url = f"duckdb:///{tmp_path / 'killed.duckdb'}"
+def test_a_killed_process_is_completed_by_the_next(
+    make_company: MakeCompany, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue("postgres_url") if ON_POSTGRES else f"duckdb:///{tmp_path / 'killed.duckdb'}"
     company = make_company(30, 300, warehouse_at(url), latency=0.01, frozen=False, start=datetime.now(UTC))
     for place, how in (("lists 60", "any"), ("details 25", "any"), ("lists 250", "full"), ("history 100", "full")):
         _kill_at(company, url, place, how)

@@ -16,7 +16,7 @@ from pipelines.loading import Loader
 from pipelines.warehouse import DuckDBWarehouse, Session
 from sandbox.changes import customers, invoices
 from tests.pipelines.company import NOW, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeSynced
 
 
 class Lost(PipelineError):
@@ -45,7 +45,7 @@ def sync(company: Company, lease: Lease) -> None:
 
 
 def test_what_is_gone_at_pennylane_is_not_removed_by_a_run_that_lost_its_company(
-    make_synced: MakeCompany,
+    make_synced: MakeSynced,
 ) -> None:
     company = make_synced()
     gone = next(one.id for one in company.world.invoices if one.settles)
@@ -61,7 +61,7 @@ def test_what_is_gone_at_pennylane_is_not_removed_by_a_run_that_lost_its_company
     assert company.differences() == []
 
 
-def test_what_was_read_is_not_marked_as_read_by_a_run_that_lost_its_company(make_synced: MakeCompany) -> None:
+def test_what_was_read_is_not_marked_as_read_by_a_run_that_lost_its_company(make_synced: MakeSynced) -> None:
     company = make_synced()
     account = next(one.id for one in company.world.customers if not one.contacts)
     mark = f"SELECT contacts_synced_at FROM receivables.accounts WHERE account_id = {account}"

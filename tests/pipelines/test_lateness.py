@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.lateness import late_by_now
 from tests.pipelines.company import DAY, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeSynced
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -32,7 +32,7 @@ def _a_deadline_to_come(company: Company) -> date:
 
 
 def test_every_unpaid_invoice_is_read_again_when_its_deadline_has_passed_whatever_its_status(
-    make_synced: MakeCompany,
+    make_synced: MakeSynced,
 ) -> None:
     company = make_synced()
     deadline = _a_deadline_to_come(company)
@@ -44,7 +44,7 @@ def test_every_unpaid_invoice_is_read_again_when_its_deadline_has_passed_whateve
     assert _asked_again(company, midnight + timedelta(minutes=1)) >= due
 
 
-def test_one_read_in_the_night_is_read_once_more_after_midnight_utc_and_then_no_more(make_synced: MakeCompany) -> None:
+def test_one_read_in_the_night_is_read_once_more_after_midnight_utc_and_then_no_more(make_synced: MakeSynced) -> None:
     company = make_synced()
     deadline = _a_deadline_to_come(company)
     midnight_utc = datetime.combine(deadline + timedelta(days=1), datetime.min.time(), ZoneInfo("UTC"))

@@ -15,7 +15,7 @@ from pipelines.tables import ACCOUNTS, CONTACTS, CREDIT_NOTES, INVOICES, PAYMENT
 from pipelines.warehouse import Warehouse
 from sandbox.changes import customers, invoices, receipts
 from tests.pipelines.company import Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 
 FILLED = {"company_id": 1, "synced_at": datetime(2026, 9, 15, tzinfo=UTC)}
 STRANGE: dict[str, Any] = {
@@ -180,7 +180,7 @@ def test_strange_but_readable_records_reach_the_tables(make_company: MakeCompany
     assert company.sync(full=True).tally["invoices"].changed == 0
 
 
-def test_an_unreadable_record_stops_nothing_but_itself_and_what_we_hold_of_it_stays(make_synced: MakeCompany) -> None:
+def test_an_unreadable_record_stops_nothing_but_itself_and_what_we_hold_of_it_stays(make_synced: MakeSynced) -> None:
     company = make_synced()
     world = company.world
     broken = next(one for one in world.invoices if one.settles and not one.extra)
@@ -199,7 +199,7 @@ def test_an_unreadable_record_stops_nothing_but_itself_and_what_we_hold_of_it_st
     assert company.differences() == []
 
 
-def test_an_unreadable_record_that_is_deleted_goes(make_synced: MakeCompany) -> None:
+def test_an_unreadable_record_that_is_deleted_goes(make_synced: MakeSynced) -> None:
     company = make_synced()
     broken = next(one for one in company.world.invoices if one.settles and not one.extra)
     broken.extra = {"amount": "unreadable"}

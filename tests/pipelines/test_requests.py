@@ -14,20 +14,20 @@ from pipelines.ranges import END
 from sandbox.changes import customers, invoices, receipts
 from sandbox.state import true_state
 from tests.pipelines.company import DAY, HOUR, PREFIX, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.truth import OTHER_DOCUMENTS, held
 
 FEEDS = {f"{PREFIX}/changelogs/customers": 1, f"{PREFIX}/changelogs/customer_invoices": 1}
 
 
-def test_an_hour_without_changes_costs_two_requests(make_synced: MakeCompany) -> None:
+def test_an_hour_without_changes_costs_two_requests(make_synced: MakeSynced) -> None:
     company = make_synced()
     company.forget_requests()
     company.sync()
     assert company.requests["by_path"] == FEEDS
 
 
-def test_the_rotation_adds_as_many_requests_as_the_setting_says(make_synced: MakeCompany) -> None:
+def test_the_rotation_adds_as_many_requests_as_the_setting_says(make_synced: MakeSynced) -> None:
     company = make_synced()
     for rotation in (7, 50, 50):
         company.forget_requests()
@@ -35,7 +35,7 @@ def test_the_rotation_adds_as_many_requests_as_the_setting_says(make_synced: Mak
         assert company.requests["total"] == 2 + rotation
 
 
-def test_the_rotation_comes_round_to_everything(make_synced: MakeCompany) -> None:
+def test_the_rotation_comes_round_to_everything(make_synced: MakeSynced) -> None:
     company = make_synced(6, 30)
     everything = company.sync(full=True).detail_requests
     before = _marks(company)
@@ -109,7 +109,7 @@ def test_only_what_is_no_invoice_is_asked_for_among_credit_notes(make_company: M
     assert (company.id, credit_note) in held(company.warehouse, company.id)["credit_notes"]
 
 
-def test_a_record_that_changed_many_times_is_fetched_once(make_synced: MakeCompany) -> None:
+def test_a_record_that_changed_many_times_is_fetched_once(make_synced: MakeSynced) -> None:
     company = make_synced()
     for _ in range(120):
         customers.update_customer(company.world, id=company.world.customers.at(0).id)
@@ -119,7 +119,7 @@ def test_a_record_that_changed_many_times_is_fetched_once(make_synced: MakeCompa
     assert company.requests["by_path"][f"{PREFIX}/customers"] == 1
 
 
-def test_an_event_in_the_overlap_is_not_fetched_again(make_synced: MakeCompany) -> None:
+def test_an_event_in_the_overlap_is_not_fetched_again(make_synced: MakeSynced) -> None:
     company = make_synced()
     invoices.create_invoice(company.world)
     company.sync(after=60)

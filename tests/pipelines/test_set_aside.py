@@ -11,7 +11,7 @@ from sandbox.changes import customers, invoices, receipts
 from sandbox.cursors import ListPosition, write_list_cursor
 from sandbox.faults import Fault
 from tests.pipelines.company import Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.disturbing import disturb, undisturbed
 
 
@@ -33,7 +33,7 @@ def _paid(company: Company) -> int:
 
 @pytest.mark.parametrize("id_", [None, 2**63], ids=repr)
 def test_a_record_without_a_usable_id_is_set_aside_and_costs_no_row_that_we_hold(
-    make_synced: MakeCompany, id_: object
+    make_synced: MakeSynced, id_: object
 ) -> None:
     company = make_synced(6, 30)
     before = company.held()["accounts"]
@@ -48,7 +48,7 @@ def test_a_record_without_a_usable_id_is_set_aside_and_costs_no_row_that_we_hold
     assert company.differences() == []
 
 
-def test_a_changed_record_that_comes_without_its_id_is_not_taken_for_deleted(make_synced: MakeCompany) -> None:
+def test_a_changed_record_that_comes_without_its_id_is_not_taken_for_deleted(make_synced: MakeSynced) -> None:
     company = make_synced(6, 30)
     changed = company.world.customers.at(2).id
     customers.update_customer(company.world, id=changed, name="Another name")
@@ -211,11 +211,11 @@ def test_ids_that_an_older_version_set_aside_without_reasons_are_shown_and_tried
     assert [said(one) for one in set_aside({"unreadable": {"invoices": [12]}})] == ["invoices 12: could not be read"]
 
 
-def test_an_address_that_is_not_found_costs_nothing_that_we_hold(make_synced: MakeCompany) -> None:
+def test_an_address_that_is_not_found_costs_nothing_that_we_hold(make_synced: MakeSynced) -> None:
     """As where a gateway lost its way: the accounts and invoices are there."""
     company = make_synced(6, 30)
     held = company.held()
-    disturb(company, "/contacts$|/matched_transactions$", kind="status", status=404)
+    disturb(company, "/contacts$|/matched_transactions$", kind="plain", status=404)
     with pytest.raises(PennylaneRefused, match="404"):
         company.sync(rotation=300)
     assert company.held().items() >= {one: held[one] for one in ("contacts", "payments")}.items()
@@ -225,7 +225,7 @@ def test_an_address_that_is_not_found_costs_nothing_that_we_hold(make_synced: Ma
     assert aside(company) == []
 
 
-def test_one_list_that_is_not_found_is_set_aside(make_synced: MakeCompany) -> None:
+def test_one_list_that_is_not_found_is_set_aside(make_synced: MakeSynced) -> None:
     company = make_synced(6, 30)
     account = next(one for one in company.world.customers if one.contacts)
     customers.update_customer(company.world, id=account.id)
@@ -236,7 +236,7 @@ def test_one_list_that_is_not_found_is_set_aside(make_synced: MakeCompany) -> No
     assert company.differences() == []
 
 
-def test_one_payment_that_could_not_be_read_does_not_put_off_what_changes_later(make_synced: MakeCompany) -> None:
+def test_one_payment_that_could_not_be_read_does_not_put_off_what_changes_later(make_synced: MakeSynced) -> None:
     company = make_synced(6, 30)
     disturb(company, "/matched_transactions$", kind="changed", item={"date": "yesterday"})
     company.sync(rotation=500)
@@ -269,7 +269,7 @@ def test_a_kind_of_which_most_cannot_be_read_fails_the_sync_until_it_can_be(
 
 
 def test_an_invoice_deleted_while_another_comes_without_its_id_is_gone_after_the_next_sync(
-    make_synced: MakeCompany,
+    make_synced: MakeSynced,
 ) -> None:
     """Which of the two is gone cannot be told at first; that its payments are gone, too, is noticed meanwhile."""
     company = make_synced(6, 30)
@@ -286,7 +286,7 @@ def test_an_invoice_deleted_while_another_comes_without_its_id_is_gone_after_the
     assert aside(company) == []
 
 
-def test_a_credit_note_that_changes_while_an_invoice_comes_without_its_id_is_read(make_synced: MakeCompany) -> None:
+def test_a_credit_note_that_changes_while_an_invoice_comes_without_its_id_is_read(make_synced: MakeSynced) -> None:
     company = make_synced(6, 30)
     note = invoices.create_credit_note(company.world)["id"]
     hidden = next(one.id for one in company.world.invoices if one.settles and one.id != note)

@@ -9,7 +9,7 @@ from sandbox.changes.randomly import change_randomly
 from sandbox.records import Invoice
 from sandbox.world import World
 from tests.pipelines.company import Company
-from tests.pipelines.conftest import MakeCompany, MakeWarehouse
+from tests.pipelines.conftest import MakeCompany, MakeSynced, MakeWarehouse
 from tests.pipelines.truth import everything_stored, held
 
 SHORTLY = 120.0
@@ -215,7 +215,7 @@ def test_a_full_sync_finds_each_change_that_raises_no_event(make_company: MakeCo
         assert company.differences() == [], kind
 
 
-def test_a_difference_is_noticed(make_synced: MakeCompany) -> None:
+def test_a_difference_is_noticed(make_synced: MakeSynced) -> None:
     company = make_synced()
     for statement in (
         "UPDATE receivables.invoices SET amount = amount + 0.000001 WHERE invoice_id = (SELECT MIN(invoice_id) FROM "
@@ -230,7 +230,7 @@ def test_a_difference_is_noticed(make_synced: MakeCompany) -> None:
     assert company.differences() == []
 
 
-def test_random_changes_in_any_order_end_equal_to_the_truth(make_synced: MakeCompany) -> None:
+def test_random_changes_in_any_order_end_equal_to_the_truth(make_synced: MakeSynced) -> None:
     company = make_synced()
     for _ in range(6):
         change_randomly(company.world, count=15)

@@ -14,7 +14,7 @@ from sandbox import filters
 from sandbox.changes import customers, invoices, receipts
 from tests.conftest import DATABASES, ON_POSTGRES
 from tests.pipelines.company import DAY, HOUR, WEEK, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.disturbing import disturb
 from tests.pipelines.test_interruptions import failing_after
 from tests.pipelines.truth import held
@@ -66,13 +66,13 @@ def counted(company: Company) -> dict[str, int]:
 
 
 @pytest.fixture
-def synced(make_synced: MakeCompany) -> Company:
+def synced(make_synced: MakeSynced) -> Company:
     """A company that is synchronized."""
     return make_synced()
 
 
 @pytest.fixture(params=DATABASES)
-def synced_in_either(make_synced: MakeCompany, request: pytest.FixtureRequest) -> Company:
+def synced_in_either(make_synced: MakeSynced, request: pytest.FixtureRequest) -> Company:
     """A company that is synchronized, in either database."""
     return make_synced(database=request.param)
 
@@ -180,7 +180,7 @@ def test_a_row_that_pennylane_does_not_have_is_left_over_until_a_full_sync(synce
     assert findings(synced) == {}
 
 
-def test_a_row_that_is_there_twice_is_left_over_until_a_full_sync(make_synced: MakeCompany) -> None:
+def test_a_row_that_is_there_twice_is_left_over_until_a_full_sync(make_synced: MakeSynced) -> None:
     company = make_synced()
     one = some_id(company, INVOICES)
     if ON_POSTGRES:
@@ -216,7 +216,7 @@ def test_what_changed_since_the_last_sync_is_told_apart_and_the_next_sync_brings
 
 
 def test_a_change_whose_event_has_not_come_yet_is_no_difference_but_one_that_never_comes_is(
-    make_synced: MakeCompany,
+    make_synced: MakeSynced,
 ) -> None:
     """The record's own time tells the first; after the next sync, which it does not reach, it is stale."""
     company = make_synced()
@@ -238,7 +238,7 @@ def _forget_events_of(company: Company, one: int) -> None:
     feed._events[:] = kept
 
 
-def test_an_invoice_that_only_became_late_is_no_difference(make_synced: MakeCompany) -> None:
+def test_an_invoice_that_only_became_late_is_no_difference(make_synced: MakeSynced) -> None:
     company = make_synced()
     with company.warehouse.session() as session:
         deadline = session.value("SELECT min(deadline) FROM receivables.invoices WHERE status = 'upcoming'")
@@ -263,7 +263,7 @@ def _turned_late(company: Company) -> set[int]:
 
 
 def test_after_more_than_four_weeks_it_is_said_that_changes_cannot_be_told_from_damage(
-    make_synced: MakeCompany,
+    make_synced: MakeSynced,
 ) -> None:
     company = make_synced()
     company.world.clock.advance(60)
@@ -365,7 +365,7 @@ def _owner(company: Company) -> int:
     return max(owners, key=lambda one: (owners.count(one), one))
 
 
-def test_where_most_cannot_be_read_nothing_is_said_to_be_equal(make_synced: MakeCompany) -> None:
+def test_where_most_cannot_be_read_nothing_is_said_to_be_equal(make_synced: MakeSynced) -> None:
     company = make_synced()
     for invoice in company.world.invoices:
         invoice.extra = {"amount": "unreadable"}
@@ -390,7 +390,7 @@ def test_a_record_that_cannot_be_read_is_said_to_be_so_and_not_to_be_missing(com
     assert findings(company) == {}
 
 
-def test_payments_that_came_in_meanwhile_are_changes_and_no_differences(make_synced: MakeCompany) -> None:
+def test_payments_that_came_in_meanwhile_are_changes_and_no_differences(make_synced: MakeSynced) -> None:
     company = make_synced()
     paid = receipts.pay_invoice(company.world)
     told = findings(company)
@@ -416,7 +416,7 @@ def test_a_company_without_a_finished_first_sync_has_nothing_to_verify(company: 
         verified(company)
 
 
-def test_an_error_in_the_middle_ends_it_and_finds_nothing(make_synced: MakeCompany) -> None:
+def test_an_error_in_the_middle_ends_it_and_finds_nothing(make_synced: MakeSynced) -> None:
     company = make_synced()
     with pytest.raises(PennylaneUnreachable):
         Verification(

@@ -14,7 +14,7 @@ from pipelines.warehouse import Warehouse, warehouse_at
 from sandbox.changes import invoices
 from tests.conftest import DATABASES
 from tests.pipelines.company import DAY, Company
-from tests.pipelines.conftest import MakeCompany
+from tests.pipelines.conftest import MakeCompany, MakeSynced
 
 TYPES = {
     "duckdb": {
@@ -197,7 +197,7 @@ def test_every_declared_column_exists_with_its_type_and_no_other(
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-def test_a_view_has_the_columns_that_it_describes(make_synced: MakeCompany, view: object) -> None:
+def test_a_view_has_the_columns_that_it_describes(make_synced: MakeSynced, view: object) -> None:
     company = make_synced()
     with company.warehouse.session() as session:
         names = [
@@ -211,7 +211,7 @@ def test_a_view_has_the_columns_that_it_describes(make_synced: MakeCompany, view
     assert names == list(view.columns)  # type: ignore[attr-defined]
 
 
-def test_the_stored_status_follows_when_deadlines_pass(make_synced: MakeCompany) -> None:
+def test_the_stored_status_follows_when_deadlines_pass(make_synced: MakeSynced) -> None:
     company = make_synced(10, 150)
     assert company.sync(after=10 * DAY).list_requests == 3
     assert company.differences() == []
