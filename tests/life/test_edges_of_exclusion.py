@@ -13,6 +13,8 @@ from sandbox.faults import Fault
 from tests.pipelines.company import WEEK, Company
 from tests.pipelines.truth import held
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 DOCUMENTS = ("invoices", "credit_notes")
 
 

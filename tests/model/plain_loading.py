@@ -12,6 +12,7 @@ from unittest import mock
 
 from pipelines import loading
 from pipelines.committed import SOURCE, State, committed, pipeline_name
+from pipelines.loading import Loader
 from pipelines.records import Row
 from pipelines.row_files import write_rows
 from pipelines.tables import DATASET, Table
@@ -24,7 +25,6 @@ class PlainLoader:
     """Takes the place of `Loader`, in a DuckDB file that has the tables already; all or nothing, as a package is."""
 
     def __init__(self, warehouse: Warehouse, company_id: int, work_dir: Path) -> None:
-        assert isinstance(warehouse, DuckDBWarehouse)
         self._warehouse = warehouse
         self._company_id = company_id
         self._work_dir = work_dir
@@ -89,9 +89,14 @@ class PlainLoader:
         session.execute(f"INSERT INTO {DATASET}.{table.name} BY NAME FROM {came}")
 
 
+def plain_into_duckdb(warehouse: Warehouse, company_id: int, work_dir: Path) -> PlainLoader | Loader:
+    """The stand-in for a DuckDB file, and what it stands for where there is none."""
+    return (PlainLoader if isinstance(warehouse, DuckDBWarehouse) else Loader)(warehouse, company_id, work_dir)
+
+
 @contextmanager
 def without_dlt() -> Iterator[None]:
-    """While the block runs, what is loaded is loaded so; dlt makes the tables, once, before that."""
+    """While the block runs, what goes into a DuckDB file is loaded so; dlt makes the tables, once, before that."""
     file_with_tables()
-    with mock.patch.object(loading, "Loader", PlainLoader):
+    with mock.patch.object(loading, "Loader", plain_into_duckdb):
         yield

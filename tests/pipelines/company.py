@@ -2,12 +2,14 @@
 
 import functools
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from pipelines import loading
 from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsReport, DetailsSync, Share
 from pipelines.exclusions import publish, published
@@ -46,9 +48,13 @@ def file_with_tables() -> bytes:
 
 
 @functools.cache
-def file_after_first_sync(customers: int, invoices: int) -> bytes:
-    """A DuckDB file that such a company was synchronized into once, as `Company.sync` does it."""
-    with tempfile.TemporaryDirectory() as folder, make_sandbox(customers=customers, invoices=invoices) as server:
+def file_after_first_sync(customers: int, invoices: int, loader: Callable[..., Any]) -> bytes:
+    """A DuckDB file that such a company was synchronized into once by this loader, as `Company.sync` does it."""
+    with (
+        mock.patch.object(loading, "Loader", loader),
+        tempfile.TemporaryDirectory() as folder,
+        make_sandbox(customers=customers, invoices=invoices) as server,
+    ):
         warehouse = DuckDBWarehouse(Path(folder, "receivables.duckdb"))
         warehouse.path.write_bytes(file_with_tables())
         Company(server, warehouse, Path(folder, "dlt")).sync()

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from pipelines import loading
 from pipelines.warehouse import Warehouse, warehouse_at
 from tests.conftest import DATABASE, DATABASES, ON_POSTGRES
+from tests.model.plain_loading import without_dlt
 from tests.pipelines.company import HOUR, Company, file_after_first_sync, file_with_tables, make_sandbox
 from tests.postgres import Databases
 
@@ -71,6 +73,13 @@ def make_company(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mak
 
 
 @pytest.fixture
+def plain_loading() -> Iterator[None]:
+    """For tests of what is asked for and decided, not of how it is loaded; into Postgres dlt loads all the same."""
+    with without_dlt():
+        yield
+
+
+@pytest.fixture
 def company(make_company: MakeCompany) -> Company:
     """A small company, not synchronized yet."""
     return make_company()
@@ -108,7 +117,7 @@ def make_synced(request: pytest.FixtureRequest, tmp_path: Path, make_company: Ma
                 url = kept.enter_context(databases.new(template=template))
             else:
                 path = tmp_path / "receivables.duckdb"
-                path.write_bytes(file_after_first_sync(customers, invoices))
+                path.write_bytes(file_after_first_sync(customers, invoices, loading.Loader))
                 url = f"duckdb:///{path}"
             company = make_company(customers, invoices, warehouse_at(url))
             company.world.clock.advance(HOUR)

@@ -17,6 +17,8 @@ from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.disturbing import disturb
 from tests.pipelines.fakes import FakePennylane, Json, refused
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 FEED = "/changelogs/customers"
 T0 = datetime(2026, 9, 15, 7, 0, tzinfo=UTC)
 START = Cursor(T0)

@@ -10,6 +10,8 @@ from sandbox.changes import receipts
 from tests.pipelines.company import Company
 from tests.pipelines.conftest import MakeSynced
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 
 def _unmatch_without_an_event(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     transaction = next(one for one in company.world.transactions if len(one.matches) == 1)

@@ -12,6 +12,8 @@ from tests.pipelines.company import HOUR, Company
 from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.truth import held
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 
 @pytest.fixture
 def synced(make_synced: MakeSynced) -> Company:

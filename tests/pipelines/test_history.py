@@ -17,6 +17,8 @@ from tests.pipelines.company import DAY, HOUR, NOW, Company
 from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.truth import Row, expected
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 LATELY = 35 * DAY
 FEEDS = 2
 

@@ -3,9 +3,13 @@
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from pipelines.lateness import late_by_now
 from tests.pipelines.company import DAY, Company
 from tests.pipelines.conftest import MakeSynced
+
+pytestmark = pytest.mark.usefixtures("plain_loading")
 
 PARIS = ZoneInfo("Europe/Paris")
 

@@ -1,7 +1,7 @@
 """A table that is made again concerns all companies, those too that are not just being synchronized."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -17,19 +17,13 @@ from sandbox.clock import Clock
 from sandbox.core import Settings
 from sandbox.generator.books import make_world
 from sandbox.server import SandboxServer
-from tests.conftest import ON_POSTGRES
-from tests.model.plain_loading import without_dlt
 from tests.pipelines.company import HOUR, NOW, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.test_damage import by_hand
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 LISTS = {"accounts", "invoices", "credit_notes"}
-
-
-@pytest.fixture(autouse=True)
-def _fast() -> Iterator[None]:
-    with nullcontext() if ON_POSTGRES else without_dlt():
-        yield
 
 
 @pytest.fixture

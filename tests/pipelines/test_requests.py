@@ -17,6 +17,8 @@ from tests.pipelines.company import DAY, HOUR, PREFIX, Company
 from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.truth import OTHER_DOCUMENTS, held
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 FEEDS = {f"{PREFIX}/changelogs/customers": 1, f"{PREFIX}/changelogs/customer_invoices": 1}
 
 

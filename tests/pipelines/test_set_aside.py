@@ -14,6 +14,8 @@ from tests.pipelines.company import Company
 from tests.pipelines.conftest import MakeCompany, MakeSynced
 from tests.pipelines.disturbing import disturb, undisturbed
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 
 @pytest.fixture
 def company(make_company: MakeCompany) -> Company:

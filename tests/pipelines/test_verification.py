@@ -19,6 +19,8 @@ from tests.pipelines.disturbing import disturb
 from tests.pipelines.test_interruptions import failing_after
 from tests.pipelines.truth import held
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 TABLES = (ACCOUNTS, INVOICES, CREDIT_NOTES)
 
 
