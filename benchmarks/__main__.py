@@ -1,6 +1,6 @@
 """The same companies synchronized by this project and by what people would use instead, side by side.
 
-No network but the sandbox. By default some ten minutes: the small company under the real limit, the small and the
+No network but the sandbox. By default some 17 minutes: the small company under the real limit, the small and the
 middle one without it, of the large one the lists.
 """
 

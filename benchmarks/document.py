@@ -59,7 +59,9 @@ measures itself, against the same made-up company:
   them in a list of their own, by the filter `credit_note`, would tell them all.
 - This project reads all contacts and payments in one run here, as the others do, also after the changes: a contact's
   change, or a payment's own status, raises no event. In its hourly runs it asks for what changed, and spends up to
-  1,500 requests more (`PENNYLANE_SYNC_DETAIL_REQUESTS`) on history and on the others in turn.
+  1,500 requests more (`PENNYLANE_SYNC_DETAIL_REQUESTS`) on history and on the others in turn: *complete* is when it
+  would be if nothing but the limit held it up. By default the middle company's history ends with the fourth
+  hourly run, that of the large one after a week.
 """
 
 

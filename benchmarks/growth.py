@@ -3,8 +3,8 @@
 `python -m benchmarks.growth [--postgres] [SIZE...]`: into DuckDB files, or into a Postgres that is started for it.
 Each size has a sandbox of its own, without a rate limit, and a process per sync. A first sync lists everything and
 makes the first 5,000 requests for contacts and payments (17 minutes of the limit); the others are marked as read after
-it, so that an hourly sync reads those of what changed, and 50 requests' worth in rotation. Of five hourly syncs, each
-after a change to 100 paid invoices taken at random, the medians are told.
+it, so that an hourly sync reads those of what changed, and up to 50 requests' worth in rotation. Of five hourly
+syncs, each after a change to 100 paid invoices taken at random, the medians are told.
 """
 
 import argparse

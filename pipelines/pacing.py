@@ -38,7 +38,7 @@ _JUST_NOW = 0.05
 _UNHEARD = 1.2
 """What others ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
 _SLOW = 1 / 4
-"""Who uses less than this share of the limit is no process of ours, which would use half: it looks at nothing."""
+"""Who uses less than this share of the limit is taken for a program that looks at nothing: ours, if busy, uses half."""
 _SLOW_MAY_ASK = 2
 """Times what it asked in a round trip before: with less, ours are refused now and then; with more, less is used."""
 
@@ -266,7 +266,7 @@ class Pacer:
 
         Others are taken for processes of ours, as many as they use times what we do: left to them is what they asked in
         a round trip, rounded, and one for each, as each may take one more by this rule, too. A slow program is left
-        what it may ask, rounded up, and one at least. In a first window nothing is asked where answers come faster than
+        what it may ask, rounded up. In a first window nothing is asked where answers come faster than
         the window has requests: all would be gone before others heard of it.
         """
         if self._in_flight or self._window.left is None or self._limit is None:
@@ -278,7 +278,7 @@ class Pacer:
             return False
         expected = self._others_in(self._round_trip)
         if others < _SLOW * self._limit:
-            return self._window.left > max(1, math.ceil(_SLOW_MAY_ASK * expected))
+            return self._window.left > math.ceil(_SLOW_MAY_ASK * expected)
         how_many = max(1, round(others / max(self._limit - others, 1)))
         return self._window.left > how_many + round(expected)
 

@@ -1,4 +1,4 @@
-"""A stand-in for dlt that merges as it does, in a tenth of the time, so that thousands of lives can be tried."""
+"""A stand-in for dlt that merges as it does, in a tenth of the time, for tests of what is not about loading."""
 
 import base64
 import copy

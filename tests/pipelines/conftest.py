@@ -2,9 +2,9 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -16,7 +16,12 @@ from tests.pipelines.company import HOUR, Company, file_after_first_sync, file_w
 from tests.postgres import Databases
 
 MakeCompany = Callable[..., Company]
-MakeSynced = Callable[..., Company]
+
+
+class MakeSynced(Protocol):
+    def __call__(self, customers: int = 12, invoices: int = 80, *, database: str = DATABASE) -> Company: ...
+
+
 MakeWarehouse = Callable[[str], Warehouse]
 
 
@@ -73,9 +78,10 @@ def make_company(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mak
 
 
 @pytest.fixture
-def plain_loading() -> Iterator[None]:
+def plain_loading(request: pytest.FixtureRequest) -> Iterator[None]:
     """For tests of what is asked for and decided, not of how it is loaded; into Postgres dlt loads all the same."""
-    with without_dlt():
+    with_dlt = ON_POSTGRES or request.node.get_closest_marker("through_dlt")
+    with nullcontext() if with_dlt else without_dlt():
         yield
 
 

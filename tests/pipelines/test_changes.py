@@ -237,6 +237,7 @@ def test_an_event_that_appears_late_in_the_feed_is_not_missed(make_synced: MakeS
     assert company.differences() == []
 
 
+@pytest.mark.through_dlt
 def test_cursors_stay_where_they_are_when_loading_fails(
     make_synced: MakeSynced, monkeypatch: pytest.MonkeyPatch
 ) -> None:

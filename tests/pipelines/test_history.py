@@ -71,7 +71,9 @@ def _pending(company: Company) -> Any:
         return pending(session, company.id, company.clock())
 
 
-def test_what_matters_is_read_before_anything_else_and_makes_the_company_ready(make_company: MakeCompany) -> None:
+def test_what_matters_is_read_first_and_makes_the_company_ready_then_history_newest_first(
+    make_company: MakeCompany,
+) -> None:
     company = make_company(20, 200)
     for _ in range(15):
         receipts.pay_invoice(company.world)
@@ -85,6 +87,14 @@ def test_what_matters_is_read_before_anything_else_and_makes_the_company_ready(m
     assert matters <= set(order[: len(matters) + WORKERS])
     assert report.pending.ready
     assert company.differences() == []
+    rows = expected(company.world, company.server.url)["invoices"]
+    days = [
+        rows[company.id, one]["date"]
+        for what, one in order
+        if what == "customer_invoices" and (what, one) not in matters
+    ]
+    assert len(days) > 3 * WORKERS
+    assert all(newer >= older for newer, older in zip(days, days[2 * WORKERS :], strict=False))
 
 
 def test_without_a_share_for_history_a_first_sync_ends_when_the_company_is_ready(make_company: MakeCompany) -> None:
@@ -99,7 +109,7 @@ def test_without_a_share_for_history_a_first_sync_ends_when_the_company_is_ready
     assert all(" missing " in line for line in company.differences())
 
 
-def test_history_goes_on_hour_by_hour_within_the_share_newest_first_and_delays_no_change(
+def test_history_goes_on_hour_by_hour_within_the_share_and_delays_no_change(
     make_company: MakeCompany,
 ) -> None:
     company = make_company(20, 200)
@@ -190,6 +200,7 @@ def test_a_full_sync_reads_what_matters_again_and_the_rest_in_shares(make_synced
     assert company.differences() == []
 
 
+@pytest.mark.through_dlt
 @pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
 def test_a_listing_that_was_interrupted_leaves_its_history_to_the_shares(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, full: bool

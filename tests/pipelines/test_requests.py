@@ -67,6 +67,7 @@ def test_listing_costs_a_request_per_hundred_and_six(
     _assert_listing_is_cheap(make_company(accounts, documents, latency=latency), accounts, documents)
 
 
+@pytest.mark.through_dlt
 @pytest.mark.parametrize(("documents", "latency"), [(3000, 0.4), (20_000, 0.02)])
 def test_listing_much_costs_a_request_per_hundred_and_six(
     make_company: MakeCompany, documents: int, latency: float

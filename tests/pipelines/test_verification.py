@@ -119,6 +119,7 @@ def test_an_emptied_table_is_missing_wholly_until_a_full_sync(synced_in_either: 
     assert findings(company) == {}
 
 
+@pytest.mark.through_dlt
 def test_every_changed_field_is_found_with_both_values(synced_in_either: Company) -> None:
     """Whatever the column's type, to the last digit; the columns that we fill ourselves are none of Pennylane's."""
     company = synced_in_either
@@ -182,6 +183,7 @@ def test_a_row_that_pennylane_does_not_have_is_left_over_until_a_full_sync(synce
     assert findings(synced) == {}
 
 
+@pytest.mark.through_dlt
 def test_a_row_that_is_there_twice_is_left_over_until_a_full_sync(make_synced: MakeSynced) -> None:
     company = make_synced()
     one = some_id(company, INVOICES)
