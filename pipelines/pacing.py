@@ -266,8 +266,8 @@ class Pacer:
 
         Others are taken for processes of ours, as many as they use times what we do: left to them is what they asked in
         a round trip, rounded, and one for each, as each may take one more by this rule, too. A slow program is left
-        what it may ask, rounded up. In a first window nothing is asked where answers come faster than
-        the window has requests: all would be gone before others heard of it.
+        what it may ask, rounded up. In a first window nothing is asked where answers come faster than the window has
+        requests: all would be gone before others heard of it.
         """
         if self._in_flight or self._window.left is None or self._limit is None:
             return False

@@ -73,6 +73,12 @@ def _fail() -> None:
     raise PennylaneUnreachable("the network is gone")
 
 
+def _is_listing(company: Company) -> bool:
+    """Whether a listing has begun and has not come to its end."""
+    with company.warehouse.session() as session:
+        return "listing" in (committed(session, company.id) or {})
+
+
 def _assert_whole(company: Company) -> None:
     assert company.differences() == []
     with company.warehouse.session() as session:
@@ -86,9 +92,10 @@ def _assert_whole(company: Company) -> None:
 
 @pytest.mark.usefixtures("small_pieces", "small_pages")
 def test_a_first_sync_cut_short_in_its_lists_and_in_its_details_is_completed_by_the_next(company: Company) -> None:
-    for requests in (4, 60):
+    for requests, while_listing in ((4, True), (60, False)):
         with pytest.raises(PennylaneUnreachable):
             company.sync(pennylane=failing_after(company, requests))
+        assert _is_listing(company) == while_listing
     change_randomly(company.world, count=5)
     company.sync(after=60, rotation=500)
     _assert_whole(company)
@@ -109,9 +116,10 @@ def test_an_incremental_sync_cut_short_early_and_late_is_completed_by_the_next(c
 def test_a_full_sync_cut_short_in_its_details_and_in_its_lists_is_completed_by_an_hourly_one(company: Company) -> None:
     company.sync()
     change_randomly(company.world, count=10)
-    for requests in (40, 4):
+    for requests, while_listing in ((40, False), (4, True)):
         with pytest.raises(PennylaneUnreachable):
             company.sync(after=60, full=True, pennylane=failing_after(company, requests))
+        assert _is_listing(company) == while_listing
     company.sync(after=60, rotation=500)
     _assert_whole(company)
 
@@ -151,8 +159,7 @@ def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company:
     company = make_company(8, 180)
     with pytest.raises(PennylaneUnreachable):
         company.sync(pennylane=failing_after(company, 3))
-    with company.warehouse.session() as session:
-        assert "listing" in (committed(session, company.id) or {})
+    assert _is_listing(company)
     company.excluded = {company.world.customers.at(3).id}
     company.sync()
     assert company.differences(excluded=()) != []
