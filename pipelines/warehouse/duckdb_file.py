@@ -20,7 +20,7 @@ from pipelines.warehouse.session import LOCK_WAIT_SECONDS, Dialect, Session, wha
 if TYPE_CHECKING:  # dlt is imported where something is loaded
     from dlt.common.destination import TDestinationReferenceArg
 
-MEMORY_LIMIT = "192MB"
+MEMORY_LIMIT = "128MB"
 """For DuckDB, which else takes up to 80 % of the machine's; what does not fit goes to a folder beside the file."""
 ROW_GROUP_ROWS = 30_720
 """On closing, DuckDB merges pieces into groups, by default of 122,880 rows; these take half the memory to merge."""
