@@ -286,7 +286,7 @@ def test_of_each_list_a_reader_sees_all_that_a_sync_brings_or_nothing_of_it(
         say_name(company)
     monkeypatch.setattr("pipelines.listing.PAGE", 20)
     monkeypatch.setattr("pipelines.changes.batches", partial(batches, size=20))
-    monkeypatch.setattr("pipelines.pieces.PIECE_ROWS", 20)
+    monkeypatch.setattr("pipelines.pieces.PIECE_ROWS", 5)
     collect, collected = Landing.collect, [0]
 
     def counted(landing: Landing, *what: Any) -> None:
