@@ -137,7 +137,7 @@ class Program:
             cwd=self.home.parent,
             text=True,
             encoding="utf-8",
-            preexec_fn=_as_from_a_terminal,  # noqa: PLW1509 - it only sets a signal's handler
+            preexec_fn=ctrl_c_as_usual,  # noqa: PLW1509 - it only sets a signal's handler
             **streams,
         )
 
@@ -176,8 +176,11 @@ class Program:
         return {account for (account,) in found}
 
 
-def _as_from_a_terminal() -> None:
-    """Tests that run in a shell's background would hand on that Ctrl-C is ignored."""
+def ctrl_c_as_usual() -> None:
+    """For a process that begins: tests in a shell's background would hand on that Ctrl-C is ignored.
+
+    With it Dagster ignores SIGTERM, too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -17,7 +17,7 @@ import requests
 from tests.assets.serving import Server, wait_until
 from tests.deploy.units import DEPLOY, SERVICES, Installed, example, settings
 from tests.postgres import PostgresServer
-from tests.program import Program
+from tests.program import Program, ctrl_c_as_usual
 from tests.resources.ports import free_port
 
 PASSWORDS = {"DAGSTER_POSTGRES_PASSWORD": "p@ss/d:1%", "WAREHOUSE_PASSWORD": "of-the-warehouse"}
@@ -129,6 +129,7 @@ def _service(installed: Installed, name: str, own: Mapping[str, str], web: int) 
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=ctrl_c_as_usual,  # noqa: PLW1509 - it only sets a signal's handler
         ) as process,
     ):
         try:
