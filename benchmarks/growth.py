@@ -102,7 +102,7 @@ def _read_details(pennylane: Pennylane, landing: Landing, most: int | None) -> N
             raise _Enough
 
     with contextlib.suppress(_Enough):
-        DetailsSync(pennylane, landing, _clock, end).run(Share(ROTATION))
+        DetailsSync(pennylane, landing, _clock, end).run(Share(ROTATION if most is None else most))
 
 
 def in_a_process(url: str, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 A page is asked for by the range of ids that is still open (`id >= low and id < high`), so nothing depends on a cursor
 that expires or that counts rows: what is inserted or deleted meanwhile shifts nothing, and a listing goes on
-after a crash from the ranges that are left. Each range is worked from both ends, and large ones are cut, so that enough
-requests are in flight to use the rate limit at any latency; a cut costs at most one partly filled page.
+after a crash from the ranges that are left. Each range is worked from both ends. Where answers take so long that this
+leaves the rate limit unused, large ones are cut; a cut costs at most one partly filled page.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +21,8 @@ from pipelines.records import Record, Row
 from pipelines.set_aside import NAMELESS
 
 PAGE = 100
-_SPLIT_ABOVE_PAGES = (20, 400)  # estimated pages left at which a list is cut once, twice
+_SPLIT_ABOVE_PAGES = 20  # estimated pages left of a range that may be cut
+_MOST_SPLITS = 2  # of a list
 _OTHER_END_AFTER_PAGES = 2  # full pages seen; the next one tells how far the ids go
 _BOTH_ENDS_ABOVE_PAGES = 3.0  # estimated pages left; fewer are read one after the other, so that none is read twice
 
@@ -152,9 +153,12 @@ class Listing:
         return part.high < END and self._density[part.task.key].pages(part) > _BOTH_ENDS_ABOVE_PAGES
 
     def _worth_splitting(self, part: _Open) -> bool:
-        splits = self._splits[part.task.key]
-        pages = self._density[part.task.key].pages(part)
-        return splits < len(_SPLIT_ABOVE_PAGES) and _SPLIT_ABOVE_PAGES[splits] < pages < float("inf")
+        in_flight = sum(len(one.busy) for one in self._open)
+        return (
+            in_flight < self._pennylane.pacer.wanted_in_flight
+            and self._splits[part.task.key] < _MOST_SPLITS
+            and _SPLIT_ABOVE_PAGES < self._density[part.task.key].pages(part) < float("inf")
+        )
 
     def _upper_half(self, part: _Open) -> _Open:
         """Cut an open range in the middle of its ids; the request that works downwards goes with the new upper part."""

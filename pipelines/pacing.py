@@ -33,6 +33,8 @@ REQUESTS_PER_SECOND = _DOCUMENTED_LIMIT / WINDOW_SECONDS
 _LONGEST_WINDOW = 60.0
 """Seconds; what is said to end later (milliseconds, a clock gone wrong) says nothing."""
 _SOONEST = 0.005
+_CATCHES_UP = 1.5
+"""Times the requests that the limit's pace needs under way: a window's first seconds are made up for in its others."""
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
 _UNHEARD = 1.2
@@ -146,6 +148,13 @@ class Pacer:
     def is_current(self) -> bool:
         """Whether what it knows of the limit is of use to who asks next: it was not stopped, and heard of it lately."""
         return not self._stopped and self._clock() - self._heard < _LONGEST_WINDOW
+
+    @property
+    def wanted_in_flight(self) -> int:
+        """How many requests have to be under way for the limit to be used, as long as answers have taken lately."""
+        with self._changed:
+            a_second = (self._limit or _DOCUMENTED_LIMIT) / WINDOW_SECONDS
+            return math.ceil(_CATCHES_UP * a_second * self._round_trip)
 
     def acquire(self) -> Ticket:
         """Wait until one more request may go out. Raises Stopped once `stop` was called."""

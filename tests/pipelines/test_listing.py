@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pipelines.errors import BrokenAnswer
 from pipelines.kinds import ACCOUNT, Reader
 from pipelines.listing import Listing, Task, with_ids
+from pipelines.pacing import Pacer
 from pipelines.prefetch import completed, prefetched
 from pipelines.ranges import ALL_IDS, END, Range, subtract
 from tests.pipelines.fakes import FakePennylane, Json, conditions
@@ -41,7 +43,19 @@ def test_what_remains_and_what_was_covered_are_everything_and_do_not_overlap(cov
     assert set(left) == set(range(300)) - {id_ for part in covered for id_ in range(part.low, part.high)}
 
 
-def serving(ids: set[int], delay: random.Random | None = None) -> FakePennylane:
+class _Wanting(Pacer):
+    """Whose answers take so long that so many have to be under way."""
+
+    def __init__(self, in_flight: int) -> None:
+        super().__init__()
+        self._in_flight_at_least = in_flight
+
+    @property
+    def wanted_in_flight(self) -> int:
+        return self._in_flight_at_least
+
+
+def serving(ids: set[int], delay: random.Random | None = None, wanted: int = 0) -> FakePennylane:
     ordered = sorted(ids)
 
     def answer(_: str, params: Mapping[str, Any]) -> Json:
@@ -57,6 +71,7 @@ def serving(ids: set[int], delay: random.Random | None = None) -> FakePennylane:
         return {"items": [{"id": id_} for id_ in found[: params["limit"]]], "has_more": len(found) > params["limit"]}
 
     pennylane = FakePennylane(answer)
+    pennylane.pacer = _Wanting(wanted)
     if delay is not None:
         pennylane._lock = _NoLock()  # type: ignore[assignment]
     return pennylane
@@ -88,9 +103,9 @@ def list_all(
 
 
 @settings(max_examples=60, deadline=None)
-@given(ids_of_a_company, st.randoms(use_true_random=False))
-def test_every_id_is_listed_once_within_the_budget(ids: set[int], delay: random.Random) -> None:
-    pennylane = serving(ids, delay)
+@given(ids_of_a_company, st.integers(0, 8), st.randoms(use_true_random=False))
+def test_every_id_is_listed_once_within_the_budget(ids: set[int], wanted: int, delay: random.Random) -> None:
+    pennylane = serving(ids, delay, wanted)
     listed, remaining = list_all(pennylane, [ALL_IDS])
     assert sorted(listed) == sorted(ids)
     assert remaining == []
@@ -98,15 +113,18 @@ def test_every_id_is_listed_once_within_the_budget(ids: set[int], delay: random.
 
 
 @settings(max_examples=40, deadline=None)
-@given(ids_of_a_company, st.integers(1, 8), st.randoms(use_true_random=False))
-def test_a_listing_that_stopped_goes_on_where_it_was(ids: set[int], pages: int, delay: random.Random) -> None:
-    first, remaining = list_all(serving(ids, delay), [ALL_IDS], stop_after=pages)
-    second, nothing = list_all(serving(ids, delay), remaining)
+@given(ids_of_a_company, st.integers(1, 8), st.integers(0, 8), st.randoms(use_true_random=False))
+def test_a_listing_that_stopped_goes_on_where_it_was(
+    ids: set[int], pages: int, wanted: int, delay: random.Random
+) -> None:
+    first, remaining = list_all(serving(ids, delay, wanted), [ALL_IDS], stop_after=pages)
+    second, nothing = list_all(serving(ids, delay, wanted), remaining)
     assert sorted(first + second) == sorted(ids)
     assert nothing == []
 
 
-def test_a_long_listing_keeps_several_requests_under_way() -> None:
+@pytest.mark.parametrize("wanted", [3, 4, 6])
+def test_a_long_listing_keeps_as_many_requests_under_way_as_use_the_limit(wanted: int) -> None:
     ids = set(range(1_450_000_000, 1_450_000_000 + 8000))
     under_way, most = 0, 0
     inner = serving(ids, random.Random(1))  # noqa: S311
@@ -121,11 +139,19 @@ def test_a_long_listing_keeps_several_requests_under_way() -> None:
         return found
 
     pennylane = FakePennylane(answer)
+    pennylane.pacer = _Wanting(wanted)
     pennylane._lock = _NoLock()  # type: ignore[assignment]
     listed, _ = list_all(pennylane, [ALL_IDS])
     assert sorted(listed) == sorted(ids)
-    assert most >= 4
-    assert len(pennylane.asked) <= 8000 / 100 + 6
+    assert most >= wanted
+    assert len(pennylane.asked) <= 8000 / 100 + 2
+
+
+def test_a_list_takes_exactly_a_request_per_hundred_where_answers_are_quick() -> None:
+    for count in (0, 1, 100, 101, 8000, 8001, 20_050):
+        pennylane = serving(set(range(1_450_000_000, 1_450_000_000 + count)), random.Random(1))  # noqa: S311
+        list_all(pennylane, [ALL_IDS])
+        assert len(pennylane.asked) == max(1, ceil(count / 100))
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,26 @@ def test_a_window_that_ends_nobody_knows_when_is_not_waited_for(ends_in: float) 
     headers = {"date": formatdate(1_000_000, usegmt=True), "ratelimit-limit": "25", "ratelimit-remaining": "0"}
     pacer.release(pacer.acquire(), {**headers, "ratelimit-reset": str(1_000_000 + ends_in)})
     assert pacer._pause() == 0
+
+
+@pytest.mark.parametrize(
+    ("latency", "limit", "wanted"), [(0.05, 25, 1), (0.25, 25, 2), (0.4, 25, 3), (0.8, 25, 6), (0.4, 100, 12)]
+)
+def test_the_slower_the_answers_and_the_higher_the_limit_the_more_requests_have_to_be_under_way(
+    latency: float, limit: int, wanted: int
+) -> None:
+    now = [1000.0]
+    pacer = Pacer(clock=lambda: now[0])
+    assert pacer.wanted_in_flight == 0
+    ticket = pacer.acquire()
+    now[0] += latency
+    pacer.release(
+        ticket,
+        {
+            "ratelimit-limit": str(limit),
+            "ratelimit-remaining": str(limit - 1),
+            "ratelimit-reset": str(now[0] + 3),
+            "date": formatdate(now[0], usegmt=True),
+        },
+    )
+    assert pacer.wanted_in_flight == wanted
