@@ -1,0 +1,164 @@
+"""What a kill costs: a first sync whose process is killed again and again, and the requests that are made twice.
+
+`python -m benchmarks.interrupted [--postgres] [INVOICES]`: a million invoices are listed without the rate limit, where
+reading is as far ahead of the warehouse as it can be; contacts and payments of a middle company are read under the real
+limit. A kill (`SIGKILL`, at random) costs what the sandbox was asked by the process, but for what the warehouse holds
+of it afterwards. The limit grants 300 requests in 60 seconds.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.growth import warehouses
+from benchmarks.stand_in import LIMIT, WINDOW, Size, StandIn, stand_in
+from benchmarks.trials import MIDDLE
+from pipelines.client import OneToken, Pennylane
+from pipelines.details import DetailsSync, Share
+from pipelines.due import requests_to_read
+from pipelines.landing import Landing
+from pipelines.lists import ListsSync
+from pipelines.progress import Progress
+from pipelines.warehouse import Warehouse, warehouse_at
+
+INVOICES = 1_000_000
+COMPANY = 1
+
+
+@dataclass(frozen=True)
+class Kills:
+    """So many, each after a number of requests of the process that is between the two."""
+
+    count: int
+    least: int
+    most: int
+
+
+OF_LISTS, OF_DETAILS = Kills(10, 100, 1500), Kills(6, 60, 320)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a process is told: which step of a sync it makes, and where."""
+
+    step: str
+    url: str
+    token: str
+    warehouse: str
+    folder: str
+
+
+def sync(started: Started) -> None:
+    """A step in this process; prints the requests whose answers were read, and of lists those that were collected."""
+    read = 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal read
+        read = read + 1 if started.step == "lists" else progress.done  # a page, or requests
+        print("read", read, flush=True)  # noqa: T201
+
+    class Telling(Landing):
+        def collect(self, *what: Any) -> None:
+            super().collect(*what)
+            print("kept", read, flush=True)  # noqa: T201
+
+    pennylane = Pennylane(started.url, OneToken(started.token))
+    with Telling.opened(warehouse_at(started.warehouse), COMPANY, Path(started.folder)) as landing:
+        if started.step == "lists":
+            ListsSync(pennylane, landing, (), _clock, watch).run()
+        else:
+            DetailsSync(pennylane, landing, _clock, watch).run(Share(0, 3600.0))
+
+
+def killed(started: Started, after: int) -> int:
+    """Kill the step when it has read so much; returns of how many requests it told that the answers were kept."""
+    kept = 0
+    command = [sys.executable, "-m", "benchmarks.interrupted", "--sync", json.dumps(vars(started))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            what, count = line.split()
+            kept = int(count) if what == "kept" else kept
+            if int(count) >= after:
+                process.kill()
+    if process.returncode != -signal.SIGKILL:
+        raise SystemExit(f"The {started.step} were read before all kills: take a larger company.")
+    return kept
+
+
+def costs(sandbox: StandIn, started: Started, kills: Kills, kept_now: Callable[[], int] | None = None) -> list[int]:
+    """Requests that are made again, for each kill; `kept_now` tells what is kept of all so far."""
+    found = []
+    places = random.Random(kills.count)  # noqa: S311
+    before = kept_now() if kept_now else 0
+    for _ in range(kills.count):
+        kept = killed(started, places.randint(kills.least, kills.most))
+        if kept_now:
+            now = kept_now()
+            kept, before = now - before, now
+        found.append(sandbox.asked().requests - kept)
+    return found
+
+
+def _lists(warehouse: str, folder: str, size: Size) -> list[int]:
+    with stand_in(size, limited=False) as sandbox:
+        return costs(sandbox, Started("lists", sandbox.url, sandbox.token(), warehouse, folder), OF_LISTS)
+
+
+def _details(warehouse: str, folder: str) -> list[int]:
+    with stand_in(MIDDLE, limited=True) as sandbox:
+        token = sandbox.token()
+        with Landing.opened(warehouse_at(warehouse), COMPANY, Path(folder)) as landing:
+            ListsSync(Pennylane(sandbox.url, OneToken(token)), landing, (), _clock, lambda _: None).run()
+        sandbox.asked()
+        started = Started("details", sandbox.url, token, warehouse, folder)
+        return costs(sandbox, started, OF_DETAILS, lambda: -_to_read(warehouse_at(warehouse)))
+
+
+def _to_read(warehouse: Warehouse) -> int:
+    with warehouse.session() as session:
+        return requests_to_read(session, COMPANY, _clock())
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("invoices", nargs="?", type=int, default=INVOICES)
+    arguments.add_argument("--postgres", action="store_true")
+    arguments.add_argument("--sync", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.sync:
+        sync(Started(**json.loads(given.sync)))
+        return
+    table = Table(title="What is asked again after a kill", title_justify="left")
+    table.add_column("killed while")
+    for heading in ("kills", "requests again: mean", "most", "most, in seconds of the limit"):
+        table.add_column(heading, justify="right")
+    size = Size("of lists", given.invoices // 10, given.invoices)
+    with warehouses(postgres=given.postgres) as new_warehouse, tempfile.TemporaryDirectory() as folder:
+        for what, found in (
+            (f"listing {given.invoices:,} invoices", _lists(new_warehouse("lists"), folder, size)),
+            (f"reading contacts and payments of {MIDDLE}", _details(new_warehouse("details"), folder)),
+        ):
+            mean = sum(found) / len(found)
+            seconds = max(found) * WINDOW / LIMIT
+            table.add_row(what, str(len(found)), f"{mean:.0f}", str(max(found)), f"{seconds:.0f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
