@@ -25,8 +25,15 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/mypy .
 
+# Everything that Pennylane's limit and growing tables decide, one after the other: over an hour (docs/performance.md).
 benchmark: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.pacing
+	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.growth 1000 1000000
+	$(BIN)/python -m benchmarks.growth --postgres 1000 1000000
+	$(BIN)/python -m benchmarks.interrupted
+	$(BIN)/python -m benchmarks.overhead --ticks 2 --rotation 0
 
 # Pins what pyproject.toml asks for; the only target that needs uv.
 requirements:

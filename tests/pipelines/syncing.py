@@ -15,6 +15,9 @@ from pipelines.lists import ListsSync
 from pipelines.progress import Progress
 from pipelines.warehouse import warehouse_at
 
+PIECE = 40
+"""Rows, or accounts and invoices whose details were read, that are landed together."""
+
 
 def _tell(progress: Progress) -> None:
     print(progress.step, progress.done, flush=True)  # noqa: T201
@@ -27,7 +30,7 @@ def _now() -> datetime:
 def main(arguments: list[str]) -> None:
     url, token, company_id, warehouse_url, work_dir, how = arguments
     for module in (pieces, details):
-        vars(module)["PIECE_ROWS"] = 40
+        vars(module)["PIECE_ROWS"] = PIECE
     pennylane = Pennylane(url, OneToken(token))
     with Landing.opened(warehouse_at(warehouse_url), int(company_id), Path(work_dir)) as opened:
         _tell(Progress("opened", 0))

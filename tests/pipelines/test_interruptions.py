@@ -14,9 +14,10 @@ from dlt.destinations.exceptions import DatabaseTerminalException
 from dlt.destinations.job_client_impl import SqlLoadJob
 
 from pipelines import details, listing, pieces
-from pipelines.client import Pennylane
+from pipelines.client import WORKERS, Pennylane
 from pipelines.committed import committed
 from pipelines.details import DetailsSync
+from pipelines.due import requests_to_read
 from pipelines.errors import PennylaneUnreachable, WarehouseUnusable
 from pipelines.landing import Landing
 from pipelines.pacing import REQUESTS_PER_SECOND
@@ -30,6 +31,8 @@ from tests.conftest import ON_POSTGRES
 from tests.pipelines.company import PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.disturbing import disturb, undisturbed
+from tests.pipelines.syncing import PIECE
+from tests.pipelines.test_requests import FEEDS
 from tests.pipelines.truth import KEYS, everything_stored
 
 ROOT = Path(__file__).parents[2]
@@ -344,10 +347,33 @@ def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
     _assert_whole(company)
 
 
-def test_a_killed_process_is_completed_by_the_next(
-    make_company: MakeCompany, tmp_path: Path, request: pytest.FixtureRequest
+@pytest.fixture
+def url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Where another process finds the tables."""
+    found = request.getfixturevalue("postgres_url") if ON_POSTGRES else f"duckdb:///{tmp_path / 'killed.duckdb'}"
+    return str(found)
+
+
+def test_a_killed_process_has_lost_no_more_than_a_piece_and_what_was_under_way(
+    make_company: MakeCompany, url: str
 ) -> None:
-    url = request.getfixturevalue("postgres_url") if ON_POSTGRES else f"duckdb:///{tmp_path / 'killed.duckdb'}"
+    company = make_company(30, 600, warehouse_at(url), latency=0.01, frozen=False, start=datetime.now(UTC))
+    company.lists_only()
+    company.forget_requests()
+    before = _to_read(company)
+    _kill_at(company, url, "history 500", "any")
+    kept = before - _to_read(company)
+    ahead = 2 * (PIECE + details._AHEAD + WORKERS)  # an invoice takes two
+    assert 500 - ahead <= kept < before
+    assert company.requests["total"] - len(FEEDS) - kept <= ahead
+
+
+def _to_read(company: Company) -> int:
+    with company.warehouse.session() as session:
+        return requests_to_read(session, company.id, datetime.now(UTC))
+
+
+def test_a_killed_process_is_completed_by_the_next(make_company: MakeCompany, url: str) -> None:
     company = make_company(30, 300, warehouse_at(url), latency=0.01, frozen=False, start=datetime.now(UTC))
     for place, how in (("lists 60", "any"), ("details 25", "any"), ("lists 250", "full"), ("history 100", "full")):
         _kill_at(company, url, place, how)
