@@ -9,7 +9,8 @@ _PAGE = """\
 # Benchmark
 
 Made by `.venv/bin/python -m benchmarks --markdown docs/benchmark.md` ({machine}).
-`make benchmark` prints the same tables and those of [performance.md](performance.md); `--help` shows the options. No network is needed: Pennylane is the sandbox.
+`make benchmark` prints the same tables and those of [performance.md](performance.md); `--help` shows the options.
+No network is needed: Pennylane is the sandbox.
 
 {tables}
 
