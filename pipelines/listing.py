@@ -3,7 +3,7 @@
 A page is asked for by the range of ids that is still open (`id >= low and id < high`), so nothing depends on a cursor
 that expires or that counts rows: what is inserted or deleted meanwhile shifts nothing, and a listing goes on
 after a crash from the ranges that are left. Each range is worked from both ends. Where answers take so long that this
-leaves the rate limit unused, large ones are cut; a cut costs at most one partly filled page.
+leaves the rate limit unused, large ones are cut; a cut costs at most one page that is not full.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,7 +22,6 @@ from pipelines.set_aside import NAMELESS
 
 PAGE = 100
 _SPLIT_ABOVE_PAGES = 20  # estimated pages left of a range that may be cut
-_MOST_SPLITS = 2  # of a list
 _OTHER_END_AFTER_PAGES = 2  # full pages seen; the next one tells how far the ids go
 _BOTH_ENDS_ABOVE_PAGES = 3.0  # estimated pages left; fewer are read one after the other, so that none is read twice
 
@@ -113,7 +112,6 @@ class Listing:
         self._executor = executor
         self._open = [_Open(task, task.ids.low, task.ids.high) for task in tasks]
         self._density = {task.key: _Density() for task in tasks}
-        self._splits = dict.fromkeys(self._density, 0)
 
     def pages(self) -> Iterator[Page]:
         """Pages in the order in which they come. Raises BrokenAnswer where the API breaks its own rules."""
@@ -131,38 +129,46 @@ class Listing:
 
     def rows_left(self) -> int | None:
         """About how many rows are still to come; None while it is not known how far the ids go."""
-        pages = sum(self._density[part.task.key].pages(part) for part in list(self._open) if not part.done)
+        pages = sum(self._pages_left(part) for part in list(self._open) if not part.done)
         return round(pages * PAGE) if isfinite(pages) else None
 
     def _next_requests(self) -> Iterator[_Request]:
         self._open = [part for part in self._open if not part.done or part.busy]
-        for part in list(self._open):
+        for part in self._open:
             if part.done:
                 continue
             if not part.busy:
                 yield self._start(part, ascending=not self._end_is_sought(part))
             if len(part.busy) == 1 and self._worth_both_ends(part):
                 yield self._start(part, ascending=True not in part.busy)
-            if len(part.busy) == 2 and self._worth_splitting(part):
-                yield self._start(self._upper_half(part), ascending=True)
+        while self._too_few_under_way() and (large := self._largest()):
+            upper = self._upper_half(large)
+            yield self._start(upper, ascending=True)
+            yield self._start(large, ascending=False)
 
     def _end_is_sought(self, part: _Open) -> bool:
         return part.high == END and self._density[part.task.key].rows >= _OTHER_END_AFTER_PAGES * PAGE
 
     def _worth_both_ends(self, part: _Open) -> bool:
-        return part.high < END and self._density[part.task.key].pages(part) > _BOTH_ENDS_ABOVE_PAGES
+        return part.high < END and self._pages_left(part) > _BOTH_ENDS_ABOVE_PAGES
 
-    def _worth_splitting(self, part: _Open) -> bool:
-        in_flight = sum(len(one.busy) for one in self._open)
-        return (
-            in_flight < self._pennylane.pacer.wanted_in_flight
-            and self._splits[part.task.key] < _MOST_SPLITS
-            and _SPLIT_ABOVE_PAGES < self._density[part.task.key].pages(part) < float("inf")
+    def _too_few_under_way(self) -> bool:
+        return sum(len(part.busy) for part in self._open) < self._pennylane.pacer.wanted_in_flight
+
+    def _largest(self) -> _Open | None:
+        """Of the ranges that are worth a cut, the one of which most is left."""
+        large = (
+            part
+            for part in self._open
+            if len(part.busy) == 2 and _SPLIT_ABOVE_PAGES < self._pages_left(part) < float("inf")
         )
+        return max(large, key=self._pages_left, default=None)
+
+    def _pages_left(self, part: _Open) -> float:
+        return self._density[part.task.key].pages(part)
 
     def _upper_half(self, part: _Open) -> _Open:
         """Cut an open range in the middle of its ids; the request that works downwards goes with the new upper part."""
-        self._splits[part.task.key] += 1
         downwards = part.busy.pop(False)
         upper = _Open(part.task, (part.low + part.high) // 2, part.high, {False: downwards})
         downwards.part = upper

@@ -34,7 +34,7 @@ _LONGEST_WINDOW = 60.0
 """Seconds; what is said to end later (milliseconds, a clock gone wrong) says nothing."""
 _SOONEST = 0.005
 _CATCHES_UP = 1.5
-"""Times the requests that the limit's pace needs under way: a window's first seconds are made up for in its others."""
+"""Times what the limit's pace alone needs under way: so that a window that began slowly can be caught up with."""
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
 _UNHEARD = 1.2
@@ -151,7 +151,7 @@ class Pacer:
 
     @property
     def wanted_in_flight(self) -> int:
-        """How many requests have to be under way for the limit to be used, as long as answers have taken lately."""
+        """How many requests have to be under way for the limit to be used, at the round trip measured lately."""
         with self._changed:
             a_second = (self._limit or _DOCUMENTED_LIMIT) / WINDOW_SECONDS
             return math.ceil(_CATCHES_UP * a_second * self._round_trip)
