@@ -4,6 +4,7 @@ Imported where there is something to load, for the reason that `committed` gives
 """
 
 import copy
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,6 +20,11 @@ from pipelines.records import Row
 from pipelines.source import pennylane
 from pipelines.tables import DATASET, Table
 from pipelines.warehouse import Merge, Warehouse, what_went_wrong
+
+_MANY_ROWS = 5_000
+"""So many are not left to Python to look for: dlt leaves them in a cycle of objects (a setting that it did not find,
+the exception that says so, and its frames, which hold them). With all of Dagster's objects beside them Python would
+look after ten pieces or so, by then some 200 MB. To look takes a tenth of a second, too long for each small load."""
 
 
 class Loader:
@@ -64,6 +70,8 @@ class Loader:
                 f"The package to be loaded has gone from {self._folder}: another program cleans up there, or another "
                 "sync of the company took over. Nothing is lost; the next sync repeats what is missing."
             )
+        if sum(map(len, rows.values())) >= _MANY_ROWS:
+            gc.collect()
 
 
 @contextmanager

@@ -4,13 +4,16 @@ import gc
 import subprocess
 import sys
 import weakref
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.errors import PennylaneUnreachable, WarehouseBusy, WarehouseUnusable
 from pipelines.landing import Landing
-from pipelines.tables import DATASET
+from pipelines.records import Row
+from pipelines.tables import ACCOUNTS, DATASET
 from pipelines.warehouse import DuckDBWarehouse, PostgresWarehouse, Session, Warehouse, staging_layout, warehouse_at
 from tests.pipelines.company import Company
 from tests.pipelines.conftest import MakeCompany
@@ -106,3 +109,28 @@ def test_a_process_that_syncs_again_and_again_keeps_nothing_of_it_in_memory(tmp_
     gc.collect()
     # dlt has one pipeline active, the last one.
     assert [warehouse() for warehouse in warehouses[:-1]] == [None, None]
+
+
+class _Row(dict[str, Any]):
+    """A row that can be asked after."""
+
+
+def test_of_a_long_list_the_rows_that_were_put_into_the_warehouse_are_not_kept_in_memory(
+    any_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    def collected(landing: Landing, first: int) -> "list[weakref.ref[_Row]]":
+        nothing = dict.fromkeys(column.name for column in ACCOUNTS.columns)
+        now = datetime.now(UTC)
+        ids = range(first, first + 5_000)
+        rows: list[Row] = [_Row(nothing, company_id=1, account_id=one, synced_at=now) for one in ids]
+        landing.collect({ACCOUNTS: rows}, landing.state)
+        return [weakref.ref(row) for row in rows if isinstance(row, _Row)]
+
+    with Landing.opened(any_warehouse, 1, tmp_path / "dlt") as landing:
+        gc.collect()
+        gc.disable()  # as with so many objects beside them that Python seldom looks
+        try:
+            kept = [sum(row() is not None for row in collected(landing, first)) for first in (1, 10_001, 20_001)]
+        finally:
+            gc.enable()
+    assert kept == [0, 0, 0]
