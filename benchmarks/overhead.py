@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.stand_in import Size, StandIn, stand_in
+from tests.ports import free_port
 from tests.program import FOREIGN
-from tests.resources.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = Size("small", 100, 1_000)

@@ -9,7 +9,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
+
+from tests.ports import free_port
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
 _NEW = (
@@ -110,7 +111,7 @@ def running_postgres(password_hashes: int = 1) -> Iterator[PostgresServer]:
 @contextlib.contextmanager
 def _started(folder: Path, user: dict[str, Any], password_hashes: int) -> Iterator[PostgresServer]:
     programs = _programs(folder, user)
-    port, password = _free_port(), secrets.token_hex(16)
+    port, password = free_port(), secrets.token_hex(16)
     password_file = folder / "password"
     password_file.write_text(password)
     if user:
@@ -162,10 +163,3 @@ def _programs(folder: Path, user: dict[str, Any]) -> Path:
                 shutil.copytree(site / part, folder / part, symlinks=True)
         return folder / installed.relative_to(site)
     return installed
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -25,7 +25,7 @@ from sandbox.clock import Clock
 from sandbox.generator.books import make_worlds
 from sandbox.server import SandboxServer
 from tests.logged import sitecustomize as logged
-from tests.resources.ports import free_port
+from tests.ports import free_port
 
 NOW = datetime(2026, 9, 15, 8, 0, tzinfo=UTC)
 PROGRAM = Path(sys.executable).with_name("pennylane-sync")

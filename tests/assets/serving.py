@@ -19,8 +19,8 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from assets.schedules import hourly
 from cli.instance import ROOT
+from tests.ports import free_port
 from tests.program import Program
-from tests.resources.ports import free_port
 
 _LAUNCH = """
 mutation($job: String!, $tags: [ExecutionTag!]!) {
@@ -104,7 +104,8 @@ def started(program: Program) -> Iterator[Server]:
     with program.start("start", "--port", str(port), stderr=subprocess.STDOUT) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("Dagster starts")
+            said = process.stdout.readline()
+            assert said.startswith("Dagster starts"), said
             url = f"http://127.0.0.1:{port}"
             # Before it, a schedule that makes up for a missed hour may have had something to say.
             assert any(line.startswith(f"Dagster's UI: {url} ") for line in process.stdout)

@@ -16,9 +16,9 @@ import requests
 
 from tests.assets.serving import Server, wait_until
 from tests.deploy.units import DEPLOY, SERVICES, Installed, example, settings
+from tests.ports import free_port
 from tests.postgres import PostgresServer
 from tests.program import Program, ctrl_c_as_usual
-from tests.resources.ports import free_port
 
 PASSWORDS = {"DAGSTER_POSTGRES_PASSWORD": "p@ss/d:1%", "WAREHOUSE_PASSWORD": "of-the-warehouse"}
 _RUNS = """

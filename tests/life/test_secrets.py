@@ -46,10 +46,10 @@ from tests.assets.serving import started, unfinished, wait_until
 from tests.cli.test_connect import authorize_in
 from tests.logged import sitecustomize as logged
 from tests.pipelines.conftest import MakeCompany
+from tests.ports import free_port
 from tests.postgres import PostgresServer
 from tests.program import Program, control, small_sandbox
 from tests.resources.browser import Browser
-from tests.resources.ports import free_port
 from tests.searching import LENGTH, Search, duckdb_rows, files, postgres_tables
 
 _CHARACTERS = "é@/:%+ #"

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from resources.callback import Callback, listening
 from tests.long.tried import tried
+from tests.ports import free_port
 from tests.resources.callback_inputs import (
     STATE,
     check_parameters,
@@ -17,7 +18,6 @@ from tests.resources.callback_inputs import (
     parameters,
     requests_as_bytes,
 )
-from tests.resources.ports import free_port
 
 
 @pytest.fixture(scope="module")

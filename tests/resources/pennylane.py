@@ -15,9 +15,9 @@ from sandbox import core
 from sandbox.clock import Clock
 from sandbox.generator.books import make_worlds
 from sandbox.server import SandboxServer
+from tests.ports import free_port
 from tests.resources.browser import Browser
 from tests.resources.fakes import FakeClock
-from tests.resources.ports import free_port
 
 
 class Pennylane:

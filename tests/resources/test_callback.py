@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from resources.callback import Callback, listening
 from resources.settings import SettingsError
+from tests.ports import free_port
 from tests.resources.callback_inputs import (
     STATE,
     check_parameters,
@@ -18,7 +19,6 @@ from tests.resources.callback_inputs import (
     parameters,
     requests_as_bytes,
 )
-from tests.resources.ports import free_port
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from resources.credential import Credential
 from resources.oauth import SCOPES, ConsentRefused, ConsentTimedOut, authorize, revoke
 from resources.oauth_session import GrantRefused, OAuthRefused, PennylaneOAuth, PennylaneUnreachable
 from resources.settings import Settings, SettingsError
+from tests.ports import free_port
 from tests.resources.browser import Browser
 from tests.resources.elsewhere import Elsewhere
 from tests.resources.fakes import FakeClock
 from tests.resources.pennylane import Pennylane
-from tests.resources.ports import free_port
 
 
 def test_a_person_who_says_yes_gives_access_to_the_company_chosen(pennylane: Pennylane, clock: FakeClock) -> None:

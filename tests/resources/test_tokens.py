@@ -17,9 +17,9 @@ from resources.oauth_session import OAuthRefused, PennylaneUnreachable
 from resources.store import StoreUnavailable
 from resources.tokens import AuthorizationLost, Disconnected, TokenSource
 from resources.vault import Vault
+from tests.ports import free_port
 from tests.resources.fakes import FakeClock
 from tests.resources.pennylane import Pennylane
-from tests.resources.ports import free_port
 from tests.resources.workers import refresh
 
 
