@@ -3,7 +3,8 @@
 A page is asked for by the range of ids that is still open (`id >= low and id < high`), so nothing depends on a cursor
 that expires or that counts rows: what is inserted or deleted meanwhile shifts nothing, and a listing goes on
 after a crash from the ranges that are left. Each range is worked from both ends. Where answers take so long that this
-leaves the rate limit unused, large ones are cut; a cut costs at most one page that is not full.
+leaves the rate limit unused, large ones are cut, which costs a page that is not full; where ids lie unevenly, so that
+what is left is estimated badly, a request or two more.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
