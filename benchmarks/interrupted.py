@@ -1,7 +1,7 @@
 """What a kill costs: a first sync whose process is killed again and again, and the requests that are made twice.
 
-`python -m benchmarks.interrupted [--postgres]`: a million invoices are listed without the rate limit, so that reading is
-ahead of writing; contacts and payments of a middle company are read under the real limit. The cost of a kill
+`python -m benchmarks.interrupted [--postgres]`: a million invoices are listed without the rate limit, so that reading
+is ahead of writing; contacts and payments of a middle company are read under the real limit. The cost of a kill
 (`SIGKILL`, a random time after a random request) is the number of requests that the process made and whose answers the
 warehouse does not hold afterwards. It may be 300, what the limit grants in 60 seconds: more is an error.
 """
