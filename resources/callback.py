@@ -3,6 +3,7 @@
 import hmac
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from resources.callback_page import Page, page
 from resources.settings import SettingsError, is_loopback
 
 _CLIENT_SECONDS = 10
+_NAP_SECONDS = 0.1
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
@@ -45,7 +47,10 @@ class Callback:
 
     def wait(self, seconds: float) -> CallbackAnswer | None:
         """The answer; None when it has not come within `seconds`."""
-        self._arrived.wait(seconds)
+        until = time.monotonic() + seconds
+        # Not on the event itself: a Ctrl-C that comes just before such a wait begins is noticed when it is over.
+        while not self._arrived.is_set() and time.monotonic() < until:
+            time.sleep(_NAP_SECONDS)
         return self._answer
 
     def take(self, query: str) -> Page:

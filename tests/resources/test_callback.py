@@ -1,4 +1,7 @@
+import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -227,6 +230,25 @@ def test_nothing_is_printed_or_logged_that_holds_the_code(
     assert "SECRET" not in printed.out + printed.err
     ours = [record for record in caplog.records if not record.name.startswith("urllib3")]
     assert "SECRET" not in "".join(record.getMessage() for record in ours)
+
+
+def test_ctrl_c_ends_the_wait_even_where_it_interrupts_no_system_call(callback: Callback) -> None:
+    """As one does that arrives right before the wait: it is as good as noticed by another thread."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupt() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    try:
+        pressing = threading.Timer(0.2, interrupt)
+        pressing.start()
+        begun = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            callback.wait(30)
+        assert time.monotonic() - begun < 15
+    finally:
+        pressing.join()
+        signal.signal(signal.SIGINT, usual)
 
 
 def test_the_port_is_free_again_when_the_wait_is_over(address: str) -> None:
