@@ -71,7 +71,7 @@ def set_aside_metadata(table: Table, state: State) -> dict[str, Any]:
 
 def traffic_metadata(pennylane: Pennylane) -> dict[str, Any]:
     """What a step asked of Pennylane; the assets of one step share its requests."""
-    statistics = pennylane.paced
+    statistics = pennylane.pacer.statistics
     refused: Mapping[int, int] = pennylane.statuses
     return {
         "requests": statistics.requests,

@@ -17,7 +17,7 @@ from pipelines.details import DetailsSync, Share
 from pipelines.errors import naming
 from pipelines.exclusions import publish
 from pipelines.lists import ListsSync
-from pipelines.pacing import REQUESTS_PER_SECOND
+from pipelines.pace import REQUESTS_PER_SECOND
 from pipelines.tables import (
     ACCOUNTS,
     COMPANIES,

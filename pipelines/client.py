@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ from pipelines.errors import (
     PennylaneRefused,
     PennylaneUnreachable,
 )
-from pipelines.pacing import Pacer, PacingStatistics, Ticket
+from pipelines.pacing import Pacer, Ticket
 
 API = "/api/external/v2"
 WORKERS = 32
@@ -98,7 +97,6 @@ class Pennylane:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.pacer = pacer or Pacer()
-        self._paced_before = replace(self.pacer.statistics)
         self.statuses: Counter[int] = Counter()
         self.wants_stop = threading.Event()
         self._sleep = sleep or self._pause
@@ -118,16 +116,10 @@ class Pennylane:
         self.wants_stop.set()
         self.pacer.stop()
 
-    @property
-    def paced(self) -> PacingStatistics:
-        """What the pacer counted since this client was made, by whoever asked."""
-        return self.pacer.statistics.since(self._paced_before)
-
     def server_time(self) -> datetime:
         """Pennylane's clock as the answers so far tell it, at the earliest; our own before the first answer."""
-        if self.pacer.server.known:
-            return datetime.fromtimestamp(self.pacer.server.now(), UTC)
-        return datetime.now(UTC)
+        told = self.pacer.server_time()
+        return datetime.now(UTC) if told is None else datetime.fromtimestamp(told, UTC)
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Json:
         """The JSON object at `path` (below the API's base).

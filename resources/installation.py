@@ -11,6 +11,7 @@ from pipelines.client import Pennylane
 from pipelines.committed import committed
 from pipelines.errors import AuthorizationFailed, MissingScope, PipelineError, naming
 from pipelines.landing import Landing
+from pipelines.pace_file import PaceFile
 from pipelines.pacing import Pacer
 from pipelines.progress import Progress, Watch
 from pipelines.verification import Verification, Verified
@@ -53,7 +54,6 @@ class Installation:
     def __init__(self, watch: Watch = _unwatched, clock: Clock = utc_now) -> None:
         self.watch = watch
         self.clock = clock
-        self._pacers: dict[int, Pacer] = {}
 
     @cached_property
     def settings(self) -> Settings:
@@ -73,17 +73,11 @@ class Installation:
         return self.settings.home / "dlt"
 
     def pennylane(self, connection: Connection) -> Pennylane:
-        """The API with this connection's token, at the pace of all that was asked with it here."""
+        """The API with this connection's token, at the pace of all that is asked with it on this machine."""
         company_id = connection.company_id
         tokens = TokenSource(self.connections, company_id, self.settings)
-        return Pennylane(self.settings.pennylane_url, tokens, str(company_id), self._pacer(company_id))
-
-    def _pacer(self, company_id: int) -> Pacer:
-        """One for the steps of a run: the second would take the first's requests for those of another program."""
-        pacer = self._pacers.get(company_id)
-        if pacer is None or not pacer.is_current:
-            pacer = self._pacers[company_id] = Pacer()
-        return pacer
+        pacer = Pacer(PaceFile(self.settings.home / "pace" / f"{company_id}.json"))
+        return Pennylane(self.settings.pennylane_url, tokens, str(company_id), pacer)
 
     def authorized(self, company_id: int) -> Connection:
         """The connection of a company that may be worked on; raises NotAuthorized, UnknownConnection."""

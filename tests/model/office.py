@@ -15,6 +15,7 @@ from pipelines.details import DetailsSync, Share
 from pipelines.exclusions import publish
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
+from pipelines.pace_file import PaceFile
 from pipelines.pacing import Pacer
 from pipelines.set_aside import SetAside, set_aside
 from resources.connections import Connection
@@ -123,7 +124,10 @@ class Office(Installation):
                     office.at_request(self.requests)
                 return super().get(path, params)
 
-        pacer = Pacer(self.time.seconds, self.time.wait)
+        pace = PaceFile(
+            self.settings.home / "pace" / f"{connection.company_id}.json", self.time.seconds, self.time.seconds
+        )
+        pacer = Pacer(pace, self.time.seconds, self.time.wait)
         return Watched(self.settings.pennylane_url, tokens, str(connection.company_id), pacer, sleep=self.time.pass_)
 
     def connect(self, kind: str) -> None:

@@ -11,7 +11,9 @@ from functools import partial
 from threading import Condition
 
 from pipelines.client import WORKERS
-from pipelines.pacing import WINDOW_SECONDS, Pacer, Ticket
+from pipelines.pace import WINDOW_SECONDS
+from pipelines.pace_file import PaceFile
+from pipelines.pacing import OwnPace, Pacer, Ticket
 
 
 class _MustWait(Exception):
@@ -25,13 +27,18 @@ def _wait(_: Condition, seconds: float) -> None:
     raise _MustWait(seconds)
 
 
+class _Together(OwnPace):
+    looked_at_every = PaceFile.looked_at_every
+
+
 @dataclass
 class Outcome:
-    """Requests that the server counted by window (its own time): granted to us, to the other program, refused."""
+    """Requests by window (the server's own time): granted to us, to the other program, refused to us, and to it."""
 
     ours: Counter[int]
     others: Counter[int]
     refused: Counter[int]
+    others_refused: Counter[int]
     limits: Callable[[int], int]
 
     def use(self, first: int, last: int) -> float:
@@ -44,8 +51,9 @@ class Simulation:
     """`latency` is a round trip, of which `outward` is spent on the way to the server; `jitter` varies each way.
 
     Of several `processes`, each with a pacer of its own, the later ones begin when the first is at its pace, and may
-    have a latency of their own. The other program keeps to nothing. A worker goes on `dawdle` seconds after an answer
-    or what it waited for.
+    have a latency of their own; where they keep a pace `together`, they look at it as often as those that keep a file.
+    The other program keeps to nothing, and ends after `others_for` seconds. A worker goes on `dawdle` seconds after an
+    answer or what it waited for.
     """
 
     def __init__(
@@ -59,22 +67,28 @@ class Simulation:
         limit: Callable[[int], int] = lambda _: 25,
         processes: int = 1,
         later_latency: float | None = None,
+        together: bool = False,
         others_per_second: float = 0.0,
+        others_for: float = float("inf"),
         dawdle: float = 0.0,
         headers: tuple[str, ...] = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "date"),
         seed: int = 1,
     ) -> None:
         self.now = 1000.0
-        self.pacers = [Pacer(clock=lambda: self.now, wait=_wait) for _ in range(processes)]
+        one = _Together()
+        self.pacers = [
+            Pacer(one if together else OwnPace(), clock=lambda: self.now, wait=_wait) for _ in range(processes)
+        ]
         self._latency, self._later_latency = latency, later_latency or latency
         self._jitter, self._outward = jitter, outward
         self._workers, self._offset, self._dawdle = workers, offset, dawdle
-        self._limit, self._others_per_second, self._headers = limit, others_per_second, headers
+        self._limit, self._headers = limit, headers
+        self._others_per_second, self._others_until = others_per_second, self.now + others_for
         self._random = random.Random(seed)  # noqa: S311
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order: Iterator[int] = itertools.count()
-        self._waiting: list[tuple[float, Callable[[], None]]] = []
-        self.outcome = Outcome(Counter(), Counter(), Counter(), limit)
+        self._waiting: list[tuple[float, Pacer]] = []
+        self.outcome = Outcome(Counter(), Counter(), Counter(), Counter(), limit)
         self.in_flight_before_first_answer = 0
         self._answered = False
 
@@ -99,20 +113,18 @@ class Simulation:
         try:
             ticket = pacer.acquire()
         except _MustWait as must:
-            self._waiting.append((self.now + must.seconds, partial(self._try, pacer)))
-            self._at(self.now + must.seconds, self._wake_due)
+            when = self.now + must.seconds
+            self._waiting.append((when, pacer))
+            self._at(when, lambda: self._wake(lambda until, _: until <= self.now))
             return
         self.in_flight_before_first_answer += not self._answered
         self._at(self.now + self._way(pacer, self._outward), lambda: self._arrive(pacer, ticket))
 
-    def _wake_due(self) -> None:
-        self._wake(lambda when: when <= self.now)
-
-    def _wake(self, due: Callable[[float], bool]) -> None:
-        ready = [action for when, action in self._waiting if due(when)]
-        self._waiting = [(when, action) for when, action in self._waiting if not due(when)]
-        for action in ready:
-            self._at(self.now + self._dawdle, action)
+    def _wake(self, due: Callable[[float, Pacer], bool]) -> None:
+        ready = [pacer for until, pacer in self._waiting if due(until, pacer)]
+        self._waiting = [(until, pacer) for until, pacer in self._waiting if not due(until, pacer)]
+        for pacer in ready:
+            self._at(self.now + self._dawdle, partial(self._try, pacer))
 
     def _arrive(self, pacer: Pacer, ticket: Ticket) -> None:
         server_time = self.now + self._offset
@@ -138,14 +150,16 @@ class Simulation:
         pacer.release(ticket, headers)
         if retry_after is not None:
             pacer.refused(retry_after)
-        self._wake(lambda _: True)
+        self._wake(lambda _, waiting: waiting is pacer)
         self._at(self.now + self._dawdle, partial(self._try, pacer))
 
     def _other(self) -> None:
         window = int((self.now + self._offset) // WINDOW_SECONDS) - self._first_window
-        if self.outcome.ours[window] + self.outcome.others[window] < self._limit(window):
-            self.outcome.others[window] += 1
-        self._at(self.now + self._random.uniform(0.5, 1.5) / self._others_per_second, self._other)
+        granted = self.outcome.ours[window] + self.outcome.others[window] < self._limit(window)
+        (self.outcome.others if granted else self.outcome.others_refused)[window] += 1
+        following = self.now + self._random.uniform(0.5, 1.5) / self._others_per_second
+        if following < self._others_until:
+            self._at(following, self._other)
 
     def _way(self, pacer: Pacer, share: float) -> float:
         latency = self._latency if pacer is self.pacers[0] else self._later_latency

@@ -20,7 +20,8 @@ from pipelines.details import DetailsSync
 from pipelines.due import requests_to_read
 from pipelines.errors import PennylaneUnreachable, WarehouseUnusable
 from pipelines.landing import Landing
-from pipelines.pacing import REQUESTS_PER_SECOND, Pacer
+from pipelines.pace import REQUESTS_PER_SECOND
+from pipelines.pacing import Pacer
 from pipelines.receipts import rows_with
 from pipelines.short_lists import Details
 from pipelines.tables import DATASET, INVOICES

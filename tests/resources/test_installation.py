@@ -1,5 +1,6 @@
-"""What asks Pennylane for a company, one after the other in one process, knows what was asked of it before."""
+"""What asks Pennylane for a company knows what was asked of it before, by whatever process of the installation."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -23,43 +24,30 @@ def connection(installation: Installation) -> Connection:
     return installation.connections.save(1, "One", "api_token", Credential("a"), [])
 
 
+TOLD = {"ratelimit-limit": "25", "ratelimit-reset": "1000000005", "date": "Sun, 09 Sep 2001 01:46:41 GMT"}
+
+
 def test_steps_of_a_run_keep_one_pace_and_count_their_own_requests(
     installation: Installation, connection: Connection
 ) -> None:
-    first = installation.pennylane(connection)
-    headers = {"ratelimit-limit": "25", "ratelimit-remaining": "24", "ratelimit-reset": "1000000005"}
-    first.pacer.release(first.pacer.acquire(), {**headers, "date": "Sun, 09 Sep 2001 01:46:41 GMT"})
-    assert first.paced.requests == 1
-
-    second = installation.pennylane(connection)
-    second.pacer.release(second.pacer.acquire(), {**headers, "ratelimit-remaining": "23"})
-
-    assert second.pacer._others() == 0
-    assert second.paced.requests == 1
+    """So does a sync after the sensor, or `verify` after a sync, in a process of its own."""
+    for remaining, waits in ((24, False), (0, True)):
+        step = installation.pennylane(connection).pacer
+        step.release(step.acquire(), {**TOLD, "ratelimit-remaining": str(remaining)})
+        assert step.statistics.requests == 1
+        assert (installation.pennylane(connection).pacer._ask(time.monotonic()) > 1) == waits
 
 
 def test_a_company_has_a_pace_of_its_own(installation: Installation, connection: Connection) -> None:
     other = installation.connections.save(2, "Two", "api_token", Credential("b"), [])
-    assert installation.pennylane(connection).pacer is not installation.pennylane(other).pacer
-
-
-def test_what_was_known_of_the_limit_long_ago_is_forgotten(installation: Installation, connection: Connection) -> None:
-    now = [1000.0]
-    pacer = installation.pennylane(connection).pacer
-    pacer._clock = lambda: now[0]
-    pacer.release(
-        pacer.acquire(), {"ratelimit-limit": "25", "ratelimit-remaining": "3", "ratelimit-reset": "1000000005"}
-    )
-    assert installation.pennylane(connection).pacer is pacer
-    now[0] += 3600
-    assert installation.pennylane(connection).pacer is not pacer
+    installation.pennylane(connection).pacer.refused(3600)
+    assert installation.pennylane(connection).pacer._ask(time.monotonic()) > 3000
+    assert installation.pennylane(other).pacer._ask(time.monotonic()) == 0
 
 
 def test_after_a_sync_that_was_stopped_the_next_one_can_ask(installation: Installation, connection: Connection) -> None:
     stopped = installation.pennylane(connection)
-    told = {"ratelimit-limit": "25", "ratelimit-remaining": "24", "ratelimit-reset": "1000000005"}
-    stopped.pacer.release(stopped.pacer.acquire(), {**told, "date": "Sun, 09 Sep 2001 01:46:41 GMT"})
-    assert installation.pennylane(connection).pacer is stopped.pacer
+    stopped.pacer.release(stopped.pacer.acquire(), {**TOLD, "ratelimit-remaining": "24"})
     stopped.stop()
     with pytest.raises(Stopped):
         stopped.pacer.acquire()

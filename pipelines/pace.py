@@ -1,0 +1,248 @@
+"""What is known of a token's rate limit, and when the next request may go out.
+
+The limit is 25 requests in windows of 5 seconds per token (GUIDE: "Rate limit"), and other programs may share the
+token, so the headers of the answers are the truth:
+
+- What is left of a window is the least that any of its answers told, less what is under way. Answers may overtake each
+  other; counting everything under way is right or too careful, never too bold.
+- A new window begins when an answer says so, or at the latest moment at which the old one can end by the server's
+  clock, of which `Date` and the times of sending and receiving leave only an interval open.
+- What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
+  all of it arrives in time.
+- The last request of a window goes out when nothing else is under way and the answers tell that it is left: somebody
+  may have begun to use the token meanwhile.
+- Where the answers count more requests than ours, others use the token too. What they ask in a window is left to them,
+  up to four fifths of it: what they may have asked since the last answer, and may until the window ends. Had they more
+  to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them, and a
+  window in which they asked less counts by half at first.
+- Two that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
+  that more is left than the others may ask, takes one request of it.
+- Who hears in its first window that others use the token waits for the next, as they have not heard of it; only where
+  an answer takes longer than a request's part of the window does it go on, one at a time.
+- Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+
+WINDOW_SECONDS = 5.0
+_DOCUMENTED_LIMIT = 25
+REQUESTS_PER_SECOND = _DOCUMENTED_LIMIT / WINDOW_SECONDS
+LONGEST_WINDOW = 60.0
+"""Seconds; what is said to end later (milliseconds, a clock gone wrong) says nothing."""
+_COUNTED_AFTER = 2 * WINDOW_SECONDS
+"""Seconds after which a request without an answer was counted, if ever: its process was killed, or Pennylane hangs."""
+_SOONEST = 0.005
+_CATCHES_UP = 1.5
+"""Times what the limit's pace alone needs under way: so that a window that began slowly can be caught up with."""
+_JUST_NOW = 0.05
+"""Seconds for which what an answer told is taken to be so still, where others use the token, too."""
+_UNHEARD = 1.2
+"""What others ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
+_OURS = 1 / 5
+"""The share of the limit that stays ours, however much others ask: what has changed has to come in."""
+_TELLS = WINDOW_SECONDS / 2
+"""Seconds of a window that have to be heard of before others are taken to have gone on as they did in them."""
+
+
+@dataclass
+class ServerClock:
+    """The server's time, learned from `Date` headers, which are cut to whole seconds.
+
+    Every answer narrows the interval in which (local time - server time) can lie, from `low` to `high`; both ends come
+    from real observations, so no wish about latency or rounding goes in.
+    """
+
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    def observe(self, date_header: str, sent: float, received: float) -> bool:
+        """Learn from one answer; `sent` and `received` are local times. False if one of the clocks was set anew."""
+        server = parsedate_to_datetime(date_header).timestamp()
+        low, high = sent - server - 1, received - server
+        if high < self.low or low > self.high:
+            self.low, self.high = low, high
+            return False
+        self.low, self.high = max(low, self.low), min(high, self.high)
+        return True
+
+    @property
+    def known(self) -> bool:
+        return self.high != float("inf")
+
+    def latest_local(self, server_time: float) -> float:
+        """The latest local time at which the server's clock can show `server_time`."""
+        return server_time + self.high
+
+    def earliest_local(self, server_time: float) -> float:
+        """The earliest local time at which the server's clock can show `server_time`."""
+        return server_time + self.low
+
+    def at(self, local_time: float) -> float:
+        """The server's time at a local one, at the earliest."""
+        return local_time - self.high
+
+
+@dataclass
+class Window:
+    """A window of the limit: its end in server time, and what its answers told of it."""
+
+    reset: float = 0.0
+    begun: float = 0.0
+    left: int | None = None
+    answered: int = 0
+    others: int = 0
+
+
+@dataclass
+class Pace:
+    """What the answers told of one token's limit, and which requests are under way. Times are local, in seconds."""
+
+    server: ServerClock = field(default_factory=ServerClock)
+    limit: int | None = None
+    window: Window = field(default_factory=Window)
+    windows: int = 0
+    others_before: float = 0
+    under_way: list[float] = field(default_factory=list)
+    """When each request that has no answer yet was sent."""
+    round_trip: float = 0.0
+    next_at: float = float("-inf")
+    spacing: float = 0.0
+    answered: bool = False
+    heard: float = float("-inf")
+    blocked_until: float = float("-inf")
+
+    @property
+    def wanted_in_flight(self) -> int:
+        """How many requests have to be under way for the limit to be used, at the round trip measured lately."""
+        a_second = (self.limit or _DOCUMENTED_LIMIT) / WINDOW_SECONDS
+        return math.ceil(_CATCHES_UP * a_second * self.round_trip)
+
+    def ask(self, now: float) -> float:
+        """Seconds to wait before asking again; 0 where a request may go out now, and is taken to be sent."""
+        self.under_way = [sent for sent in self.under_way if now - sent < _COUNTED_AFTER]
+        pause = self._pause(now)
+        if pause <= 0:
+            self.under_way.append(now)
+        return pause
+
+    def answer(self, sent: float, headers: Mapping[str, str] | None, now: float) -> None:
+        """Take note of the answer to the request that was sent then, when it has just come (None: there was none)."""
+        if headers is not None:
+            took = now - sent
+            self.round_trip = took if not self.round_trip else 0.8 * self.round_trip + 0.2 * took
+            self._learn(headers, sent, now)
+            self.answered = True
+        if self.window.left and "ratelimit-remaining" not in (headers or {}):
+            self.window.left -= 1  # it may have been counted
+        if sent in self.under_way:
+            self.under_way.remove(sent)
+
+    def refused(self, until: float) -> None:
+        """The server answered 429: nothing goes out before then."""
+        self.blocked_until = max(self.blocked_until, until)
+        self.spacing = WINDOW_SECONDS / _DOCUMENTED_LIMIT
+
+    @property
+    def others(self) -> float:
+        """What others ask in a window, as far as seen lately and as far as it is theirs."""
+        return min(max(self.window.others, self.others_before), (1 - _OURS) * (self.limit or _DOCUMENTED_LIMIT))
+
+    def _learn(self, headers: Mapping[str, str], sent: float, now: float) -> None:
+        try:
+            same_clock = "date" not in headers or self.server.observe(headers["date"], sent, now)
+            limit = int(headers["ratelimit-limit"])
+            remaining = int(headers["ratelimit-remaining"])
+            reset = float(headers["ratelimit-reset"])
+        except (KeyError, ValueError):
+            return
+        ends = self.server.earliest_local(reset) if self.server.known else now
+        if not math.isfinite(reset) or ends > now + LONGEST_WINDOW:
+            return
+        if limit <= 0 or (reset < self.window.reset and same_clock):
+            return
+        if reset != self.window.reset:
+            self._begin(Window(reset, begun=now))
+        window = self.window
+        self.limit = limit
+        window.left = remaining if window.left is None else min(window.left, remaining)
+        window.answered += 1
+        window.others = max(window.others, limit - remaining - window.answered - len(self.under_way) + 1)
+        self.heard = now
+
+    def _begin(self, window: Window) -> None:
+        asked = self._asked_by_others()
+        self.others_before = max(asked, (asked + self.others_before) / 2)
+        self.window = window
+        self.windows += 1
+        self.next_at = float("-inf")
+
+    def _asked_by_others(self) -> float:
+        """What others would have asked in the window that ends, had they gone on as they did while we heard of them."""
+        heard = self.heard - (self._latest_end() - WINDOW_SECONDS)
+        return self.window.others * WINDOW_SECONDS / min(max(heard, _TELLS), WINDOW_SECONDS)
+
+    def _latest_end(self) -> float:
+        window = self.window
+        return self.server.latest_local(window.reset) if self.server.known else window.begun + WINDOW_SECONDS
+
+    def _pause(self, now: float) -> float:
+        if now < self.blocked_until:
+            return self.blocked_until - now
+        if self.limit is None:
+            return self._pause_untold(now)
+        ends = self._latest_end()
+        if now >= ends:
+            passed = int((now - ends) // WINDOW_SECONDS) + 1
+            self._begin(Window(self.window.reset + passed * WINDOW_SECONDS, begun=now))
+            ends = self._latest_end()
+        left = self.limit if self.window.left is None else self.window.left
+        usable = left - len(self.under_way) - min(self._left_to_others(now), self.limit - 1)
+        if usable <= 0:
+            return 0 if self._may_take_one_more(now) else max(ends - now, _SOONEST)
+        if now < self.next_at:
+            return self.next_at - now
+        soonest = self.server.earliest_local(self.window.reset) if self.server.known else ends
+        self.next_at = now + max(soonest - self.round_trip - now, 0.0) / usable
+        return 0
+
+    def _pause_untold(self, now: float) -> float:
+        """As `_pause`, while no answer has told of a limit."""
+        if self.under_way and not self.answered:
+            return 0.02  # the first answer tells
+        if now < self.next_at:
+            return self.next_at - now
+        self.next_at = now + self.spacing
+        return 0
+
+    def _left_to_others(self, now: float) -> int:
+        """What other programs may have used that we have not heard of, and may use until the window ends.
+
+        One where none was seen, as somebody may have begun; all in a first window, as they have not heard of us yet.
+        """
+        if self.others and self.limit and self.windows == 1:
+            return self.limit
+        since = now - self.heard if self.window.left is not None else 0.0
+        until_one_arrives = 1 + math.ceil(_UNHEARD * self._others_in(since + self.round_trip))
+        return max(until_one_arrives, math.floor(self._others_in(since + self._latest_end() - now)))
+
+    def _others_in(self, seconds: float) -> float:
+        return self.others * seconds / WINDOW_SECONDS
+
+    def _may_take_one_more(self, now: float) -> bool:
+        """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
+
+        Left to others is what they may ask until the window ends, and, as they may take one by this rule, too, one more
+        than in a round trip. In a first window nothing is asked where answers come faster than the window has requests:
+        all would be gone before others heard of it.
+        """
+        if self.under_way or self.window.left is None or self.limit is None:
+            return False
+        if not self.others:
+            return self.window.left >= 1
+        if now - self.heard >= _JUST_NOW or (self.windows == 1 and self.round_trip < WINDOW_SECONDS / self.limit):
+            return False
+        until_it_ends = self._others_in(self._latest_end() - now)
+        return self.window.left > max(until_it_ends, 1 + round(self._others_in(self.round_trip)))

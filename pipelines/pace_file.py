@@ -1,0 +1,68 @@
+"""A pace that all processes of a machine keep together, in a file: as one they are never refused, and waste nothing."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from pipelines.pace import LONGEST_WINDOW, Pace
+
+_LOOKED_AT_EVERY = 0.05
+_CLOCKS_APART = 1.0
+"""Seconds that this machine's two clocks may drift apart within a minute; if by more, the file is another machine's."""
+
+
+@with_config(ConfigDict(extra="forbid", ser_json_inf_nan="constants"))
+@dataclass
+class _Noted:
+    """The pace, and when it was written by a clock that begins anew with the machine, and by one that does not."""
+
+    pace: Pace = field(default_factory=Pace)
+    at: float = 0.0
+    wall: float = 0.0
+
+
+_NOTED = TypeAdapter(_Noted)
+
+
+class PaceFile:
+    """A pace in a file, for whoever holds its lock. What is older than a minute, or makes no sense, is forgotten.
+
+    It holds numbers and times alone, nothing of what was asked, or by whom.
+    """
+
+    looked_at_every = _LOOKED_AT_EVERY
+
+    def __init__(
+        self, path: Path, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._wall = wall
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[Pace]:
+        """The pace, for whoever holds it alone; what is changed meanwhile is kept, unless it ends in an error."""
+        with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            pace = self._read(file.read())
+            yield pace
+            written = _NOTED.dump_json(_Noted(pace, self._clock(), self._wall()))
+            file.seek(0)
+            file.write(written)
+            file.truncate()
+
+    def _read(self, text: bytes) -> Pace:
+        try:
+            noted = _NOTED.validate_json(text)
+        except ValidationError:
+            return Pace()  # of another version, cut by a kill, or new
+        passed, by_the_wall = self._clock() - noted.at, self._wall() - noted.wall
+        lately = 0 <= passed < LONGEST_WINDOW and abs(passed - by_the_wall) < _CLOCKS_APART
+        return noted.pace if lately else Pace()
