@@ -13,8 +13,7 @@ token, so the headers of the answers are the truth:
   may have begun to use the token meanwhile.
 - Where the answers count more requests than ours, others use the token too. What they ask in a window is left to them,
   up to four fifths of it: what they may have asked since the last answer, and may until the window ends. Had they more
-  to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them, and a
-  window in which they asked less counts by half at first.
+  to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them.
 - Two that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
   that more is left than the others may ask, takes one request of it.
 - Who hears in its first window that others use the token waits for the next, as they have not heard of it; only where
@@ -43,8 +42,6 @@ _UNHEARD = 1.2
 """What others ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
 _OURS = 1 / 5
 """The share of the limit that stays ours, however much others ask: what has changed has to come in."""
-_TELLS = WINDOW_SECONDS / 2
-"""Seconds of a window that have to be heard of before others are taken to have gone on as they did in them."""
 
 
 @dataclass
@@ -173,8 +170,7 @@ class Pace:
         self.heard = now
 
     def _begin(self, window: Window) -> None:
-        asked = self._asked_by_others()
-        self.others_before = max(asked, (asked + self.others_before) / 2)
+        self.others_before = self._asked_by_others()
         self.window = window
         self.windows += 1
         self.next_at = float("-inf")
@@ -182,7 +178,7 @@ class Pace:
     def _asked_by_others(self) -> float:
         """What others would have asked in the window that ends, had they gone on as they did while we heard of them."""
         heard = self.heard - (self._latest_end() - WINDOW_SECONDS)
-        return self.window.others * WINDOW_SECONDS / min(max(heard, _TELLS), WINDOW_SECONDS)
+        return self.window.others * WINDOW_SECONDS / min(max(heard, _SOONEST), WINDOW_SECONDS)
 
     def _latest_end(self) -> float:
         window = self.window
