@@ -1,5 +1,6 @@
 """What a machine's processes know together of a token's limit: kept whole, and forgotten when it is of no more use."""
 
+import resource
 import stat
 from email.utils import formatdate
 from pathlib import Path
@@ -124,6 +125,32 @@ def test_a_file_that_makes_no_sense_is_as_good_as_none(
         machine.path.write_bytes(whole)
         with machine.kept().held() as pace:
             assert pace.blocked_until > 10_000
+
+
+def test_where_it_cannot_be_written_each_process_keeps_a_pace_of_its_own(machine: Machine) -> None:
+    machine.path.parent.write_text("a file where the folder belongs")
+    one = machine.pacer()
+    one.release(one.acquire(), None)
+    one.refused(30)
+    assert machine.waits() == 0
+    before = machine.up
+    one.acquire()
+    assert machine.up - before == pytest.approx(30, abs=0.1)
+
+
+def test_so_does_it_where_the_file_has_no_room(machine: Machine) -> None:
+    one = machine.pacer()
+    one.release(one.acquire(), None)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, usual[1]))
+    try:
+        one.refused(30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert machine.path.stat().st_size <= 5
+    before = machine.up
+    one.acquire()
+    assert machine.up - before == pytest.approx(30, abs=0.1)
 
 
 def test_it_is_for_its_owner_alone(machine: Machine) -> None:
