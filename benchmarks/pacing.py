@@ -4,6 +4,7 @@ On a simulated clock, with the server and the workers of the tests (`tests/pipel
 pacer of the program.
 """
 
+from collections import Counter
 from typing import Any
 
 from rich.console import Console
@@ -20,11 +21,14 @@ CASES: dict[str, dict[str, Any]] = {
     "alone": {},
     "alone, answers take 0.2 to 1.8 times as long": {"jitter": 0.8},
     "alone, on a slow machine": {"dawdle": 0.06},
+    "two processes on one machine": {"processes": 2, "together": True},
     "beside a program that asks every two seconds": {"others_per_second": 0.5},
     "beside one that asks once a second": {"others_per_second": 1},
     "beside one that asks twice a second": {"others_per_second": 2},
     "beside one that asks four times a second": {"others_per_second": 4},
-    "two processes of ours": {"processes": 2},
+    "beside one that asks eight times a second": {"others_per_second": 8},
+    "two installations": {"processes": 2},
+    "three installations": {"processes": 3},
 }
 
 
@@ -32,7 +36,16 @@ def main() -> None:
     """Print one row per case and latency."""
     table = Table(title=f"{RUNS} runs of {WINDOWS} windows each")
     table.add_column("case")
-    for heading in ("latency", "used, least", "used, mean", "refused", "of requests", "most in a run", "at their pace"):
+    for heading in (
+        "latency",
+        "used, least",
+        "used, mean",
+        "refused",
+        "of requests",
+        "at its pace",
+        "other's",
+        "refused",
+    ):
         table.add_column(heading, justify="right")
     for case, settings in CASES.items():
         for latency in LATENCIES:
@@ -46,17 +59,24 @@ def main() -> None:
 
 def _row(runs: list[Outcome]) -> list[str]:
     used = [outcome.use(BEGINNING, WINDOWS) for outcome in runs]
-    refused = [sum(outcome.refused.values()) for outcome in runs]
-    later = sum(outcome.refused[window] for outcome in runs for window in range(BEGINNING, WINDOWS))
-    asked = sum(sum(outcome.ours.values()) for outcome in runs) + sum(refused)
+    refused = sum(sum(outcome.refused.values()) for outcome in runs)
+    later = _in_whole_windows([outcome.refused for outcome in runs])
+    granted = _in_whole_windows([outcome.others for outcome in runs])
+    others_refused = _in_whole_windows([outcome.others_refused for outcome in runs])
     return [
         f"{min(used):.1%}",
         f"{sum(used) / len(used):.1%}",
-        f"{sum(refused)}",
-        f"{asked:,}",
-        f"{max(refused)}",
+        f"{refused}",
+        f"{sum(sum(outcome.ours.values()) for outcome in runs) + refused:,}",
         f"{later}",
+        f"{granted + others_refused:,}",
+        f"{others_refused}",
     ]
+
+
+def _in_whole_windows(counted: list[Counter[int]]) -> int:
+    """What was counted once all are at their pace."""
+    return sum(windows[window] for windows in counted for window in range(BEGINNING, WINDOWS))
 
 
 if __name__ == "__main__":

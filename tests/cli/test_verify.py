@@ -55,9 +55,8 @@ def test_after_a_sync_everything_agrees_with_status_0_and_the_home_is_as_before(
     assert all(len(line) <= 80 for line in lines)
     assert control(sandbox, "GET", "requests")["total"] == 5
     after = content(synced.home)
-    assert {name for name in before | after if before.get(name) != after.get(name)} <= {
-        "connections.sqlite"
-    }  # the lease
+    lease_and_pace = {"connections.sqlite", f"pace/{sandbox.world.id}.json"}
+    assert {name for name in before | after if before.get(name) != after.get(name)} <= lease_and_pace
 
 
 def test_the_document_has_the_counts_that_other_programs_rely_on(synced: Program, sandbox: SandboxServer) -> None:
