@@ -44,7 +44,7 @@ def main() -> None:
         "of requests",
         "at its pace",
         "other's",
-        "refused",
+        "of these refused",
     ):
         table.add_column(heading, justify="right")
     for case, settings in CASES.items():

@@ -41,7 +41,7 @@ _JUST_NOW = 0.05
 _UNHEARD = 1.2
 """What others ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
 _OURS = 1 / 5
-"""The share of the limit that stays ours, however much others ask: what has changed has to come in."""
+"""The share of the limit that is not left to others, however much they ask: what has changed has to come in."""
 
 
 @dataclass
@@ -127,6 +127,8 @@ class Pace:
 
     def answer(self, sent: float, headers: Mapping[str, str] | None, now: float) -> None:
         """Take note of the answer to the request that was sent then, when it has just come (None: there was none)."""
+        if sent in self.under_way:
+            self.under_way.remove(sent)
         if headers is not None:
             took = now - sent
             self.round_trip = took if not self.round_trip else 0.8 * self.round_trip + 0.2 * took
@@ -134,8 +136,6 @@ class Pace:
             self.answered = True
         if self.window.left and "ratelimit-remaining" not in (headers or {}):
             self.window.left -= 1  # it may have been counted
-        if sent in self.under_way:
-            self.under_way.remove(sent)
 
     def refused(self, until: float) -> None:
         """The server answered 429: nothing goes out before then."""
@@ -144,8 +144,12 @@ class Pace:
 
     @property
     def others(self) -> float:
-        """What others ask in a window, as far as seen lately and as far as it is theirs."""
-        return min(max(self.window.others, self.others_before), (1 - _OURS) * (self.limit or _DOCUMENTED_LIMIT))
+        """What others ask in a window, as far as seen lately and as far as it is left to them."""
+        return min(max(self.window.others, self.others_before), self._theirs)
+
+    @property
+    def _theirs(self) -> float:
+        return (1 - _OURS) * (self.limit or _DOCUMENTED_LIMIT)
 
     def _learn(self, headers: Mapping[str, str], sent: float, now: float) -> None:
         try:
@@ -166,7 +170,7 @@ class Pace:
         self.limit = limit
         window.left = remaining if window.left is None else min(window.left, remaining)
         window.answered += 1
-        window.others = max(window.others, limit - remaining - window.answered - len(self.under_way) + 1)
+        window.others = max(window.others, limit - remaining - window.answered - len(self.under_way))
         self.heard = now
 
     def _begin(self, window: Window) -> None:
@@ -222,10 +226,14 @@ class Pace:
             return self.limit
         since = now - self.heard if self.window.left is not None else 0.0
         until_one_arrives = 1 + math.ceil(_UNHEARD * self._others_in(since + self.round_trip))
-        return max(until_one_arrives, math.floor(self._others_in(since + self._latest_end() - now)))
+        return max(until_one_arrives, math.floor(self._until_it_ends(since + self._latest_end() - now)))
 
     def _others_in(self, seconds: float) -> float:
         return self.others * seconds / WINDOW_SECONDS
+
+    def _until_it_ends(self, seconds: float) -> float:
+        """What others may ask in so many last seconds of the window: those that ask all at once have had theirs."""
+        return max(min(self._others_in(seconds), self._theirs - self.window.others), 0.0)
 
     def _may_take_one_more(self, now: float) -> bool:
         """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
@@ -240,5 +248,5 @@ class Pace:
             return self.window.left >= 1
         if now - self.heard >= _JUST_NOW or (self.windows == 1 and self.round_trip < WINDOW_SECONDS / self.limit):
             return False
-        until_it_ends = self._others_in(self._latest_end() - now)
+        until_it_ends = self._until_it_ends(self._latest_end() - now)
         return self.window.left > max(until_it_ends, 1 + round(self._others_in(self.round_trip)))

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -14,6 +14,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pipelines.pace import LONGEST_WINDOW, Pace
 
 _LOOKED_AT_EVERY = 0.05
+_HELD_FOR = 1.0
+"""Seconds after which whoever holds the lock does not go on; it takes less than a thousandth of that."""
 _CLOCKS_APART = 1.0
 """Seconds that this machine's two clocks may drift apart within a minute; if by more, the file is another machine's."""
 
@@ -35,7 +37,7 @@ class PaceFile:
     """A pace in a file, for whoever holds its lock. What is older than a minute, or makes no sense, is forgotten.
 
     It holds numbers and times alone, nothing of what was asked, or by whom. Where it cannot be had (another user's, no
-    room on the disk), each process goes by a pace of its own, as with other programs.
+    room on the disk, its lock held by a suspended process), each pacer goes by what it knows itself.
     """
 
     looked_at_every = _LOOKED_AT_EVERY
@@ -59,17 +61,31 @@ class PaceFile:
         with file:
             pace = self._last = self._read(file.read())
             yield pace
-            written = _NOTED.dump_json(_Noted(pace, self._clock(), self._wall()))
-            with suppress(OSError):
-                file.seek(0)
-                file.write(written)
-                file.truncate()
+            self._write(file, _NOTED.dump_json(_Noted(pace, self._clock(), self._wall())))
+            fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open, too
 
     def _locked(self) -> FileIO:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return file
+        until = time.monotonic() + _HELD_FOR
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    file.close()
+                    raise
+                time.sleep(0.001)
+            else:
+                return file
+
+    def _write(self, file: FileIO, text: bytes) -> None:
+        try:
+            file.seek(0)
+            file.write(text)
+            file.truncate()
+        except OSError:
+            file.truncate(0)  # without room the text before would be taken for what is so now
 
     def _read(self, text: bytes) -> Pace:
         try:
@@ -78,4 +94,4 @@ class PaceFile:
             return self._last  # of another version, cut by a kill or by a full disk, or new
         passed, by_the_wall = self._clock() - noted.at, self._wall() - noted.wall
         lately = 0 <= passed < LONGEST_WINDOW and abs(passed - by_the_wall) < _CLOCKS_APART
-        return noted.pace if lately else Pace()
+        return noted.pace if lately else self._last

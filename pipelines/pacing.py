@@ -94,17 +94,22 @@ class Pacer:
         """Wait until one more request may go out. Raises Stopped once `stop` was called."""
         started = self._clock()
         with self._turn, self._changed:  # who is next looks after the pace, all others wait for their turn
-            while (pause := self._ask(sent := self._clock())) > 0:
+            while True:
+                pause, now = self._ask()
+                if pause <= 0:
+                    break
                 self._wait(self._changed, min(pause, self._kept.looked_at_every))
-            self.statistics.waited_seconds += sent - started
+            self.statistics.waited_seconds += now - started
             self.statistics.requests += 1
-            return Ticket(sent)
+            return Ticket(now)
 
-    def _ask(self, now: float) -> float:
+    def _ask(self) -> tuple[float, float]:
+        """Seconds to wait before asking again, as `Pace.ask` says, and when that was."""
         if self._stopped:
             raise Stopped
         with self._kept.held() as pace:
-            return pace.ask(now)
+            now = self._clock()
+            return pace.ask(now), now
 
     def release(self, ticket: Ticket, headers: Mapping[str, str] | None) -> None:
         """Take note of the answer to the ticket's request, when it has just come (headers None: there was none)."""

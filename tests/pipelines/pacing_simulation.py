@@ -52,8 +52,8 @@ class Simulation:
 
     Of several `processes`, each with a pacer of its own, the later ones begin when the first is at its pace, and may
     have a latency of their own; where they keep a pace `together`, they look at it as often as those that keep a file.
-    The other program keeps to nothing, and ends after `others_for` seconds. A worker goes on `dawdle` seconds after an
-    answer or what it waited for.
+    The other program keeps to nothing: it asks so often for `others_for` seconds, or so much at once when a window
+    begins. A worker goes on `dawdle` seconds after an answer or what it waited for.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Simulation:
         later_latency: float | None = None,
         together: bool = False,
         others_per_second: float = 0.0,
+        others_at_once: int = 0,
         others_for: float = float("inf"),
         dawdle: float = 0.0,
         headers: tuple[str, ...] = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "date"),
@@ -84,6 +85,7 @@ class Simulation:
         self._workers, self._offset, self._dawdle = workers, offset, dawdle
         self._limit, self._headers = limit, headers
         self._others_per_second, self._others_until = others_per_second, self.now + others_for
+        self._others_at_once = others_at_once
         self._random = random.Random(seed)  # noqa: S311
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order: Iterator[int] = itertools.count()
@@ -100,7 +102,10 @@ class Simulation:
             for _ in range(self._workers):
                 self._at(self.now + 1.4 * WINDOW_SECONDS * number, partial(self._try, pacer))
         if self._others_per_second:
-            self._at(self.now, self._other)
+            self._at(self.now, self._others_go_on)
+        for window in range(1, windows):
+            for _ in range(self._others_at_once):
+                self._at((self._first_window + window) * WINDOW_SECONDS - self._offset + 0.01, self._other)
         while self._events and self._events[0][0] < until:
             self.now, _, action = heapq.heappop(self._events)
             action()
@@ -157,9 +162,12 @@ class Simulation:
         window = int((self.now + self._offset) // WINDOW_SECONDS) - self._first_window
         granted = self.outcome.ours[window] + self.outcome.others[window] < self._limit(window)
         (self.outcome.others if granted else self.outcome.others_refused)[window] += 1
+
+    def _others_go_on(self) -> None:
+        self._other()
         following = self.now + self._random.uniform(0.5, 1.5) / self._others_per_second
         if following < self._others_until:
-            self._at(following, self._other)
+            self._at(following, self._others_go_on)
 
     def _way(self, pacer: Pacer, share: float) -> float:
         latency = self._latency if pacer is self.pacers[0] else self._later_latency

@@ -1,7 +1,9 @@
 """What a machine's processes know together of a token's limit: kept whole, and forgotten when it is of no more use."""
 
+import fcntl
 import resource
 import stat
+import time
 from email.utils import formatdate
 from pathlib import Path
 
@@ -138,11 +140,12 @@ def test_where_it_cannot_be_written_each_process_keeps_a_pace_of_its_own(machine
     assert machine.up - before == pytest.approx(30, abs=0.1)
 
 
-def test_so_does_it_where_the_file_has_no_room(machine: Machine) -> None:
+@pytest.mark.parametrize("room", [0, 5])
+def test_so_does_it_where_the_file_has_no_room(machine: Machine, room: int) -> None:
     one = machine.pacer()
     one.release(one.acquire(), None)
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5, usual[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
     try:
         one.refused(30)
     finally:
@@ -151,6 +154,25 @@ def test_so_does_it_where_the_file_has_no_room(machine: Machine) -> None:
     before = machine.up
     one.acquire()
     assert machine.up - before == pytest.approx(30, abs=0.1)
+
+
+def test_a_suspended_process_that_holds_it_holds_nobody_up_for_long(machine: Machine) -> None:
+    one = machine.pacer()
+    one.release(one.acquire(), None)
+    with machine.path.open("rb") as suspended:
+        fcntl.flock(suspended, fcntl.LOCK_EX)
+        begun = time.monotonic()
+        assert machine.waits() == 0
+        assert 0.9 < time.monotonic() - begun < 30
+
+
+def test_what_a_pacer_knows_itself_it_does_not_forget(machine: Machine) -> None:
+    one = machine.pacer()
+    one.release(one.acquire(), machine.told(remaining=24))
+    machine.pass_(3600)
+    told = one.server_time()
+    assert told is not None
+    assert machine.wall - 1 <= told <= machine.wall
 
 
 def test_it_is_for_its_owner_alone(machine: Machine) -> None:

@@ -78,6 +78,15 @@ def test_beside_a_program_that_asks_for_all_there_is_and_more_ours_goes_on(laten
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("at_once", [2, 5, 8, 12])
+def test_a_program_that_asks_all_at_once_when_a_window_begins_leaves_us_the_rest(latency: float, at_once: int) -> None:
+    outcome = Simulation(latency=latency, others_at_once=at_once).run(LAST)
+    assert sum(outcome.refused[window] for window in range(2 * FIRST, LAST)) == 0
+    assert outcome.use(2 * FIRST, LAST) >= 0.9
+    assert sum(outcome.others_refused.values()) == 0
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
 def test_what_another_program_no_longer_uses_is_used_by_us(latency: float) -> None:
     outcome = Simulation(latency=latency, others_per_second=3, others_for=4 * WINDOW_SECONDS).run(LAST)
     assert _refused(outcome) == 0
@@ -130,7 +139,7 @@ def test_of_what_is_left_to_others_one_more_is_taken_only_by_who_has_just_heard_
         pacer.release(ticket, {**told, "ratelimit-remaining": str(12 - number)})
     now[0] += 0.06
     pacer.release(last, {**told, "ratelimit-remaining": "3"} if tells_of_the_limit else {"content-type": "text/html"})
-    assert (pacer._ask(now[0]) == 0) == tells_of_the_limit
+    assert (pacer._ask()[0] == 0) == tells_of_the_limit
 
 
 @pytest.mark.parametrize("answer", [None, {"content-type": "text/html"}], ids=["none", "of a gateway"])
@@ -139,7 +148,7 @@ def test_a_request_whose_answer_tells_nothing_may_have_been_counted(answer: dict
     told = {"date": formatdate(1_000_001, usegmt=True), "ratelimit-limit": "2", "ratelimit-reset": "1000005"}
     pacer.release(pacer.acquire(), {**told, "ratelimit-remaining": "1"})
     pacer.release(pacer.acquire(), answer)
-    assert pacer._ask(1000.0) > 0
+    assert pacer._ask()[0] > 0
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
@@ -243,7 +252,7 @@ def test_a_window_that_ends_nobody_knows_when_is_not_waited_for(ends_in: float) 
     pacer = Pacer(clock=lambda: 100.0)
     headers = {"date": formatdate(1_000_000, usegmt=True), "ratelimit-limit": "25", "ratelimit-remaining": "0"}
     pacer.release(pacer.acquire(), {**headers, "ratelimit-reset": str(1_000_000 + ends_in)})
-    assert pacer._ask(100.0) == 0
+    assert pacer._ask()[0] == 0
 
 
 @pytest.mark.parametrize(
