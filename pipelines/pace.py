@@ -39,7 +39,7 @@ _CATCHES_UP = 1.5
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
 _UNHEARD = 1.2
-"""What others ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
+"""What others may ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
 _OURS = 1 / 5
 """The share of the limit that is not left to others, however much they ask: what has changed has to come in."""
 
@@ -84,13 +84,15 @@ class ServerClock:
 
 @dataclass
 class Window:
-    """A window of the limit: its end in server time, and what its answers told of it."""
+    """A window of the limit: its end in server time, and what its answers told of it, and the first of them."""
 
     reset: float = 0.0
     begun: float = 0.0
     left: int | None = None
     answered: int = 0
     others: int = 0
+    first_heard: float = 0.0
+    first_others: int = 0
 
 
 @dataclass
@@ -145,11 +147,11 @@ class Pace:
     @property
     def others(self) -> float:
         """What others ask in a window, as far as seen lately and as far as it is left to them."""
-        return min(max(self.window.others, self.others_before), self._theirs)
+        return min(self._seen_of_others, (1 - _OURS) * (self.limit or _DOCUMENTED_LIMIT))
 
     @property
-    def _theirs(self) -> float:
-        return (1 - _OURS) * (self.limit or _DOCUMENTED_LIMIT)
+    def _seen_of_others(self) -> float:
+        return max(self.window.others, self.others_before)
 
     def _learn(self, headers: Mapping[str, str], sent: float, now: float) -> None:
         try:
@@ -172,6 +174,8 @@ class Pace:
         window.answered += 1
         window.others = max(window.others, limit - remaining - window.answered - len(self.under_way))
         self.heard = now
+        if window.answered == 1:
+            window.first_heard, window.first_others = now, window.others
 
     def _begin(self, window: Window) -> None:
         self.others_before = self._asked_by_others()
@@ -181,8 +185,12 @@ class Pace:
 
     def _asked_by_others(self) -> float:
         """What others would have asked in the window that ends, had they gone on as they did while we heard of them."""
-        heard = self.heard - (self._latest_end() - WINDOW_SECONDS)
-        return self.window.others * WINDOW_SECONDS / min(max(heard, _SOONEST), WINDOW_SECONDS)
+        window = self.window
+        heard_for = self.heard - window.first_heard
+        if heard_for <= 0:
+            return window.others
+        a_second = (window.others - window.first_others) / heard_for
+        return window.others + _UNHEARD * a_second * max(self._latest_end() - self.heard, 0.0)
 
     def _latest_end(self) -> float:
         window = self.window
@@ -232,8 +240,9 @@ class Pace:
         return self.others * seconds / WINDOW_SECONDS
 
     def _until_it_ends(self, seconds: float) -> float:
-        """What others may ask in so many last seconds of the window: those that ask all at once have had theirs."""
-        return max(min(self._others_in(seconds), self._theirs - self.window.others), 0.0)
+        """What others may ask in so many last seconds of the window; what they have asked in it already counts."""
+        all_of_it = min(self._seen_of_others, self.limit or _DOCUMENTED_LIMIT)
+        return min(self._others_in(seconds), all_of_it - self.window.others)
 
     def _may_take_one_more(self, now: float) -> bool:
         """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
