@@ -38,6 +38,8 @@ _CATCHES_UP = 1.5
 """Times what the limit's pace alone needs under way: so that a window that began slowly can be caught up with."""
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
+_SILENT = 0.5
+"""Seconds without an answer after which one more is asked where it is safe, to hear what others did not use."""
 _UNHEARD = 1.2
 """What others may ask while we do not hear of it, times this, is left to them: with less of it, more is refused."""
 _OURS = 1 / 5
@@ -187,7 +189,7 @@ class Pace:
         """What others would have asked in the window that ends, had they gone on as they did while we heard of them."""
         window = self.window
         heard_for = self.heard - window.first_heard
-        if heard_for <= 0:
+        if heard_for < _SOONEST:
             return window.others
         a_second = (window.others - window.first_others) / heard_for
         return window.others + _UNHEARD * a_second * max(self._latest_end() - self.heard, 0.0)
@@ -209,7 +211,10 @@ class Pace:
         left = self.limit if self.window.left is None else self.window.left
         usable = left - len(self.under_way) - min(self._left_to_others(now), self.limit - 1)
         if usable <= 0:
-            return 0 if self._may_take_one_more(now) else max(ends - now, _SOONEST)
+            if self._may_take_one_more(now):
+                return 0
+            looked_at = self.heard + _SILENT
+            return max((looked_at if now < looked_at < ends else ends) - now, _SOONEST)
         if now < self.next_at:
             return self.next_at - now
         soonest = self.server.earliest_local(self.window.reset) if self.server.known else ends
@@ -248,13 +253,17 @@ class Pace:
         """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
 
         Left to others is what they may ask until the window ends, and, as they may take one by this rule, too, one more
-        than in a round trip. In a first window nothing is asked where answers come faster than the window has requests:
-        all would be gone before others heard of it.
+        than in a round trip. Where nothing was heard for long, they may have ended: left to them is what they may have
+        asked meanwhile, by all that was seen of them. In a first window nothing is asked where answers come faster than
+        the window has requests: all would be gone before others heard of it.
         """
         if self.under_way or self.window.left is None or self.limit is None:
             return False
         if not self.others:
             return self.window.left >= 1
+        if now - self.heard >= _SILENT and self.windows > 1:
+            unheard = now - self.heard + self.round_trip
+            return self.window.left > 1 + math.ceil(_UNHEARD * self._seen_of_others * unheard / WINDOW_SECONDS)
         if now - self.heard >= _JUST_NOW or (self.windows == 1 and self.round_trip < WINDOW_SECONDS / self.limit):
             return False
         until_it_ends = self._until_it_ends(self._latest_end() - now)

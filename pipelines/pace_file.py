@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -34,7 +34,7 @@ _NOTED = TypeAdapter(_Noted)
 
 
 class PaceFile:
-    """A pace in a file, for whoever holds its lock. What is older than a minute, or makes no sense, is forgotten.
+    """A pace in a file, for whoever holds its lock. What is older than a minute, or makes no sense, counts for nothing.
 
     It holds numbers and times alone, nothing of what was asked, or by whom. Where it cannot be had (another user's, no
     room on the disk, its lock held by a suspended process), each pacer goes by what it knows itself.
@@ -60,9 +60,11 @@ class PaceFile:
             return
         with file:
             pace = self._last = self._read(file.read())
-            yield pace
-            self._write(file, _NOTED.dump_json(_Noted(pace, self._clock(), self._wall())))
-            fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open, too
+            try:
+                yield pace
+                self._write(file, _NOTED.dump_json(_Noted(pace, self._clock(), self._wall())))
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open, too
 
     def _locked(self) -> FileIO:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,7 +87,8 @@ class PaceFile:
             file.write(text)
             file.truncate()
         except OSError:
-            file.truncate(0)  # without room the text before would be taken for what is so now
+            with suppress(OSError):
+                file.truncate(0)  # without room the text before would be taken for what is so now
 
     def _read(self, text: bytes) -> Pace:
         try:

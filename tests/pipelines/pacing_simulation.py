@@ -52,8 +52,8 @@ class Simulation:
 
     Of several `processes`, each with a pacer of its own, the later ones begin when the first is at its pace, and may
     have a latency of their own; where they keep a pace `together`, they look at it as often as those that keep a file.
-    The other program keeps to nothing: it asks so often for `others_for` seconds, or so much at once when a window
-    begins. A worker goes on `dawdle` seconds after an answer or what it waited for.
+    The other program keeps to nothing: it asks so often for `others_for` seconds, or so much at once `others_at`
+    seconds after a window's beginning. A worker goes on `dawdle` seconds after an answer or what it waited for.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Simulation:
         together: bool = False,
         others_per_second: float = 0.0,
         others_at_once: int = 0,
+        others_at: float = 0.01,
         others_for: float = float("inf"),
         dawdle: float = 0.0,
         headers: tuple[str, ...] = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "date"),
@@ -85,7 +86,7 @@ class Simulation:
         self._workers, self._offset, self._dawdle = workers, offset, dawdle
         self._limit, self._headers = limit, headers
         self._others_per_second, self._others_until = others_per_second, self.now + others_for
-        self._others_at_once = others_at_once
+        self._others_at_once, self._others_at = others_at_once, others_at
         self._random = random.Random(seed)  # noqa: S311
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order: Iterator[int] = itertools.count()
@@ -105,7 +106,7 @@ class Simulation:
             self._at(self.now, self._others_go_on)
         for window in range(1, windows):
             for _ in range(self._others_at_once):
-                self._at((self._first_window + window) * WINDOW_SECONDS - self._offset + 0.01, self._other)
+                self._at((self._first_window + window) * WINDOW_SECONDS - self._offset + self._others_at, self._other)
         while self._events and self._events[0][0] < until:
             self.now, _, action = heapq.heappop(self._events)
             action()
