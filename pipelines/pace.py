@@ -15,7 +15,8 @@ token, so the headers of the answers are the truth:
   up to four fifths of it: what they may have asked since the last answer, and may until the window ends. Had they more
   to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them.
 - Two that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
-  that more is left than the others may ask, takes one request of it.
+  that more is left than the others may ask, takes one request of it. So does one that has heard nothing for a while, if
+  enough is left for all that others may have asked meanwhile: had they ended, nobody else would tell.
 - Who hears in its first window that others use the token waits for the next, as they have not heard of it; only where
   an answer takes longer than a request's part of the window does it go on, one at a time.
 - Without these headers nothing is held back until a 429 comes; from then on the documented limit is kept to.

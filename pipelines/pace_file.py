@@ -1,4 +1,4 @@
-"""A pace that all processes of a machine keep together, in a file: as one they are never refused, and waste nothing."""
+"""A pace that all processes of a machine keep together, in a file: none takes what another asked for a stranger's."""
 
 import fcntl
 import os
