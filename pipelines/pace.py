@@ -8,12 +8,15 @@ token, so the headers of the answers are the truth:
 - A new window begins when an answer says so, or at the latest moment at which the old one can end by the server's
   clock, of which `Date` and the times of sending and receiving leave only an interval open.
 - What is left is spread evenly up to the earliest moment at which the window can end, less a round trip, so that
-  all of it arrives in time.
+  all of it arrives in time. What may be late goes out at the limit's own pace: others may have begun to use the next
+  window.
 - The last request of a window goes out when nothing else is under way and the answers tell that it is left: somebody
   may have begun to use the token meanwhile.
 - Where the answers count more requests than ours, others use the token too. What they ask in a window is left to them,
   up to four fifths of it: what they may have asked since the last answer, and may until the window ends. Had they more
   to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them.
+- Others that have been silent for a while are taken to ask once in as long at most, however much they asked before:
+  who asks all at once has then had what it wants.
 - Two that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
   that more is left than the others may ask, takes one request of it. So does one that has heard nothing for a while, if
   enough is left for all that others may have asked meanwhile: had they ended, nobody else would tell.
@@ -37,8 +40,12 @@ _COUNTED_AFTER = 2 * WINDOW_SECONDS
 _SOONEST = 0.005
 _CATCHES_UP = 1.5
 """Times what the limit's pace alone needs under way: so that a window that began slowly can be caught up with."""
+_FASTEST = 6
+"""Times the limit's own pace at which requests go out at most, while they arrive in time."""
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
+_LOOKS_AGAIN = 0.05
+"""Seconds after which what is left to others may have become less."""
 _SILENT = 0.5
 """Seconds without an answer after which one more is asked where it is safe, to hear what others did not use."""
 _UNHEARD = 1.2
@@ -87,13 +94,19 @@ class ServerClock:
 
 @dataclass
 class Window:
-    """A window of the limit: its end in server time, and what its answers told of it, and the first of them."""
+    """A window of the limit: its end in server time, and what its answers told of it, and the first of them.
+
+    `others` is the least that others have asked; `others_likely`, what they have if requests arrive in the order in
+    which they were sent, was more at `others_grew` than before.
+    """
 
     reset: float = 0.0
     begun: float = 0.0
     left: int | None = None
     answered: int = 0
     others: int = 0
+    others_likely: int = 0
+    others_grew: float = 0.0
     first_heard: float = 0.0
     first_others: int = 0
 
@@ -170,12 +183,16 @@ class Pace:
         if limit <= 0 or (reset < self.window.reset and same_clock):
             return
         if reset != self.window.reset:
-            self._begin(Window(reset, begun=now))
+            self._begin(Window(reset, begun=now, others_grew=now))
         window = self.window
         self.limit = limit
         window.left = remaining if window.left is None else min(window.left, remaining)
         window.answered += 1
-        window.others = max(window.others, limit - remaining - window.answered - len(self.under_way))
+        by_others = limit - remaining - window.answered
+        window.others = max(window.others, by_others - len(self.under_way))
+        likely = by_others - sum(earlier < sent for earlier in self.under_way)
+        if likely > window.others_likely:
+            window.others_likely, window.others_grew = likely, now
         self.heard = now
         if window.answered == 1:
             window.first_heard, window.first_others = now, window.others
@@ -192,8 +209,11 @@ class Pace:
         heard_for = self.heard - window.first_heard
         if heard_for < _SOONEST:
             return window.others
-        a_second = (window.others - window.first_others) / heard_for
+        a_second = min((window.others - window.first_others) / heard_for, self._once_in_their_silence())
         return window.others + _UNHEARD * a_second * max(self._latest_end() - self.heard, 0.0)
+
+    def _once_in_their_silence(self) -> float:
+        return 1 / max(self.heard - self.window.others_grew, _SOONEST)
 
     def _latest_end(self) -> float:
         window = self.window
@@ -207,20 +227,27 @@ class Pace:
         ends = self._latest_end()
         if now >= ends:
             passed = int((now - ends) // WINDOW_SECONDS) + 1
-            self._begin(Window(self.window.reset + passed * WINDOW_SECONDS, begun=now))
+            self._begin(Window(self.window.reset + passed * WINDOW_SECONDS, begun=now, others_grew=now))
             ends = self._latest_end()
         left = self.limit if self.window.left is None else self.window.left
-        usable = left - len(self.under_way) - min(self._left_to_others(now), self.limit - 1)
+        unused = left - len(self.under_way)
+        usable = unused - min(self._left_to_others(now), self.limit - 1)
         if usable <= 0:
             if self._may_take_one_more(now):
                 return 0
-            looked_at = self.heard + _SILENT
-            return max((looked_at if now < looked_at < ends else ends) - now, _SOONEST)
+            return max(min(self._look_again(now) if unused > 0 else ends, ends) - now, _SOONEST)
         if now < self.next_at:
             return self.next_at - now
         soonest = self.server.earliest_local(self.window.reset) if self.server.known else ends
-        self.next_at = now + max(soonest - self.round_trip - now, 0.0) / usable
+        in_all = max(usable, unused - max(math.floor(self._until_it_ends(now)), 1))
+        evenly = (soonest - self.round_trip - now) / in_all
+        late = now + self.round_trip / 2 > soonest
+        self.next_at = now + max(evenly, WINDOW_SECONDS / self.limit / (1 if late else _FASTEST))
         return 0
+
+    def _look_again(self, now: float) -> float:
+        silent_at = self.heard + _SILENT
+        return silent_at if now < silent_at else now + _LOOKS_AGAIN
 
     def _pause_untold(self, now: float) -> float:
         """As `_pause`, while no answer has told of a limit."""
@@ -238,17 +265,21 @@ class Pace:
         """
         if self.others and self.limit and self.windows == 1:
             return self.limit
-        since = now - self.heard if self.window.left is not None else 0.0
-        until_one_arrives = 1 + math.ceil(_UNHEARD * self._others_in(since + self.round_trip))
-        return max(until_one_arrives, math.floor(self._until_it_ends(since + self._latest_end() - now)))
+        until_one_arrives = 1 + math.ceil(_UNHEARD * self._others_in(self._unheard(now) + self.round_trip))
+        return max(until_one_arrives, math.floor(self._until_it_ends(now)))
+
+    def _unheard(self, now: float) -> float:
+        """Seconds since the last answer of this window."""
+        return now - self.heard if self.window.left is not None else 0.0
 
     def _others_in(self, seconds: float) -> float:
-        return self.others * seconds / WINDOW_SECONDS
+        return min(self.others / WINDOW_SECONDS, self._once_in_their_silence()) * seconds
 
-    def _until_it_ends(self, seconds: float) -> float:
-        """What others may ask in so many last seconds of the window; what they have asked in it already counts."""
+    def _until_it_ends(self, now: float) -> float:
+        """What others may ask from the last answer to the window's end; what they have asked in it already counts."""
+        seconds = self._unheard(now) + self._latest_end() - now
         all_of_it = min(self._seen_of_others, self.limit or _DOCUMENTED_LIMIT)
-        return min(self._others_in(seconds), all_of_it - self.window.others)
+        return min(self.others * seconds / WINDOW_SECONDS, all_of_it - self.window.others)
 
     def _may_take_one_more(self, now: float) -> bool:
         """Whether an answer has told that there is enough for one of ours, and just now where others are seen, too.
@@ -263,9 +294,9 @@ class Pace:
         if not self.others:
             return self.window.left >= 1
         if now - self.heard >= _SILENT and self.windows > 1:
-            unheard = now - self.heard + self.round_trip
-            return self.window.left > 1 + math.ceil(_UNHEARD * self._seen_of_others * unheard / WINDOW_SECONDS)
+            a_second = min(self._seen_of_others / WINDOW_SECONDS, self._once_in_their_silence())
+            unheard = self._unheard(now) + self.round_trip
+            return self.window.left > 1 + math.ceil(_UNHEARD * a_second * unheard)
         if now - self.heard >= _JUST_NOW or (self.windows == 1 and self.round_trip < WINDOW_SECONDS / self.limit):
             return False
-        until_it_ends = self._until_it_ends(self._latest_end() - now)
-        return self.window.left > max(until_it_ends, 1 + round(self._others_in(self.round_trip)))
+        return self.window.left > max(self._until_it_ends(now), 1 + round(self._others_in(self.round_trip)))
