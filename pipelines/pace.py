@@ -40,12 +40,8 @@ _COUNTED_AFTER = 2 * WINDOW_SECONDS
 _SOONEST = 0.005
 _CATCHES_UP = 1.5
 """Times what the limit's pace alone needs under way: so that a window that began slowly can be caught up with."""
-_FASTEST = 6
-"""Times the limit's own pace at which requests go out at most, while they arrive in time."""
 _JUST_NOW = 0.05
 """Seconds for which what an answer told is taken to be so still, where others use the token, too."""
-_LOOKS_AGAIN = 0.05
-"""Seconds after which what is left to others may have become less."""
 _SILENT = 0.5
 """Seconds without an answer after which one more is asked where it is safe, to hear what others did not use."""
 _UNHEARD = 1.2
@@ -235,19 +231,16 @@ class Pace:
         if usable <= 0:
             if self._may_take_one_more(now):
                 return 0
-            return max(min(self._look_again(now) if unused > 0 else ends, ends) - now, _SOONEST)
+            silent_at = self.heard + _SILENT
+            return max((silent_at if now < silent_at < ends else ends) - now, _SOONEST)
         if now < self.next_at:
             return self.next_at - now
         soonest = self.server.earliest_local(self.window.reset) if self.server.known else ends
         in_all = max(usable, unused - max(math.floor(self._until_it_ends(now)), 1))
         evenly = (soonest - self.round_trip - now) / in_all
         late = now + self.round_trip / 2 > soonest
-        self.next_at = now + max(evenly, WINDOW_SECONDS / self.limit / (1 if late else _FASTEST))
+        self.next_at = now + max(evenly, WINDOW_SECONDS / self.limit if late else 0.0)
         return 0
-
-    def _look_again(self, now: float) -> float:
-        silent_at = self.heard + _SILENT
-        return silent_at if now < silent_at else now + _LOOKS_AGAIN
 
     def _pause_untold(self, now: float) -> float:
         """As `_pause`, while no answer has told of a limit."""
