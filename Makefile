@@ -27,7 +27,7 @@ lint: .venv/installed-dev
 
 # Everything that Pennylane's limit and growing tables decide, one after the other: over an hour (docs/performance.md).
 benchmark: .venv/installed-dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --markdown docs/benchmark.md
 	$(BIN)/python -m benchmarks.pacing
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.growth 1000 1000000

@@ -1,6 +1,6 @@
 """The tables: one per company, a column per contender, a line per measure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.table import Table
@@ -15,12 +15,24 @@ Line = tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Projected:
+    """What a first sync would take: requests, and the seconds until ready and until complete."""
+
+    requests: int
+    ready: float
+    complete: float
+
+
+@dataclass(frozen=True)
 class Results:
-    """Everything measured of one company. `limited` is empty where hours would be needed: `share` projects."""
+    """Everything measured of one company; what was measured of a `smaller` one under the limit projects.
+
+    `limited` is empty where hours would be needed.
+    """
 
     size: Size
     unlimited: Mapping[str, Unlimited]
-    share: Mapping[str, float]
+    smaller: Mapping[str, Run]
     limited: Mapping[str, Run] = field(default_factory=dict)
 
     def lines(self) -> list[Line]:
@@ -48,20 +60,21 @@ class Results:
         ]
 
     def _projected(self) -> list[Line]:
-        def requests(one: str) -> tuple[int, int]:
-            found = self.unlimited[one]
-            listing = found.first.asked.listing
-            complete = found.first.asked.requests if found.second else listing + found.needed.complete
-            return (listing + found.needed.ready if one == "ours" else complete), complete
-
-        def seconds(one: str, count: int) -> str:
-            return f"≈ {_time(count / (LIMIT / WINDOW * self.share[one]))}"
-
+        projected = {one: self.projected(one) for one in CONTENDERS}
         return [
-            ("requests", *(f"{requests(one)[1]:,}" for one in CONTENDERS)),
-            ("ready for follow-up after", *(seconds(one, requests(one)[0]) for one in CONTENDERS)),
-            ("complete after", *(seconds(one, requests(one)[1]) for one in CONTENDERS)),
+            ("requests", *(f"{projected[one].requests:,}" for one in CONTENDERS)),
+            ("ready for follow-up after", *(f"≈ {_time(projected[one].ready)}" for one in CONTENDERS)),
+            ("complete after", *(f"≈ {_time(projected[one].complete)}" for one in CONTENDERS)),
         ]
+
+    def projected(self, one: str) -> Projected:
+        """A first sync under the limit, by the requests counted without it, and by how the smaller company used it."""
+        found = self.unlimited[one]
+        listing = found.first.asked.listing
+        complete = listing + found.needed.complete
+        ready = listing + found.needed.ready if one == "ours" else complete
+        a_second = LIMIT / WINDOW * (self.smaller[one].asked.share or 1.0)
+        return Projected(complete, ready / a_second, complete / a_second)
 
     def _without_limit(self) -> list[Line]:
         what = "first sync" if self._whole else "lists"
@@ -108,9 +121,26 @@ class Results:
         return table
 
     def markdown(self) -> str:
-        heading = f"| {self.size.name} company | {' | '.join(NAMES[one] for one in CONTENDERS)} |"
-        rows = [f"| {' | '.join(line)} |" for line in self.lines()]
-        return "\n".join([f"## {str(self.size).capitalize()}", "", heading, "|---|---:|---:|---:|", *rows])
+        return f"## {str(self.size).capitalize()}\n\n{self._markdown(self.lines())}"
+
+    def projection_and_measurement(self) -> str:
+        """A table of what a projection tells of this company, and what was measured of it."""
+        runs = [(self.projected(one), self.limited[one]) for one in CONTENDERS]
+        return self._markdown(
+            [
+                ("requests: projected", *(f"{told.requests:,}" for told, _ in runs)),
+                ("requests: made and not refused", *(f"{run.asked.requests - run.asked.refused:,}" for _, run in runs)),
+                ("ready: projected", *(_time(told.ready) for told, _ in runs)),
+                ("ready: measured", *(_time(run.measured.ready) for _, run in runs)),
+                ("complete: projected", *(_time(told.complete) for told, _ in runs)),
+                ("complete: measured", *(_time(run.measured.complete) for _, run in runs)),
+            ]
+        )
+
+    def _markdown(self, lines: Sequence[Line]) -> str:
+        heading = (f"{self.size.name} company", *(NAMES[one] for one in CONTENDERS))
+        rows = [f"| {' | '.join(line)} |" for line in (heading, *lines)]
+        return "\n".join([rows[0], "|---|---:|---:|---:|", *rows[1:]])
 
 
 def _time(seconds: float) -> str:

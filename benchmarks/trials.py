@@ -4,10 +4,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -110,17 +111,20 @@ class Unlimited:
     amounts: str = ""
 
 
-def under_the_limit(size: Size, say: Say) -> dict[str, Run]:
-    """All contenders at the same time, each with a sandbox of its own: they wait for the limit, not for each other."""
-    say(f"{size}: first sync under the real limit, all contenders at once")
+def under_the_limit(sizes: Sequence[Size], say: Say) -> dict[Size, dict[str, Run]]:
+    """All at the same time, each run with a sandbox of its own: they wait for the limit, not for each other."""
+    say(f"{' and '.join(map(str, sizes))}: first sync under the real limit, all contenders at once")
 
-    def run(contender: str) -> Run:
+    def run(of: tuple[Size, str]) -> Run:
+        size, contender = of
         with stand_in(size, limited=True) as company, _database() as database:
             prepare(company)
             return _run(contender, company, database, limited=True)
 
-    with ThreadPoolExecutor(len(CONTENDERS)) as executor:
-        return dict(zip(CONTENDERS, executor.map(run, CONTENDERS), strict=True))
+    every = list(product(sizes, CONTENDERS))
+    with ThreadPoolExecutor(len(every)) as executor:
+        found = dict(zip(every, executor.map(run, every), strict=True))
+    return {size: {one: found[size, one] for one in CONTENDERS} for size in sizes}
 
 
 def without_limit(size: Size, say: Say) -> dict[str, Unlimited]:
