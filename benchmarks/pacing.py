@@ -30,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
     "beside one that asks 5 at once as a window begins": {"others_at_once": 5},
     "beside one that asks 12 at once": {"others_at_once": 12},
     "beside one that asks 12 at once, half-way through it": {"others_at_once": 12, "others_at": 2.5},
+    "beside one that asks 12 at once, later": {"others_at_once": 12, "others_at": 3.5},
     "two installations": {"processes": 2},
     "three installations": {"processes": 3},
 }

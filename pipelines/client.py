@@ -4,8 +4,7 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -23,7 +22,7 @@ from pipelines.errors import (
     PennylaneRefused,
     PennylaneUnreachable,
 )
-from pipelines.pacing import Pacer, Ticket
+from pipelines.pacing import Pacer
 
 API = "/api/external/v2"
 WORKERS = 32
@@ -161,28 +160,24 @@ class Pennylane:
         return self._read(path, response, token)
 
     def _send(self, path: str, params: Mapping[str, str | int] | None, token: str) -> requests.Response:
+        ticket = self.pacer.acquire()
+        headers: dict[str, str] = {}
+        status = None
         try:
-            with self._paced() as answered:
-                response = self._session.get(
-                    self._base + path, params=params, auth=_BearerAuth(token), timeout=_TIMEOUT, allow_redirects=False
-                )
-                answered |= {name.lower(): value for name, value in response.headers.items()}
-                if response.status_code not in (200, 429):
-                    answered.pop("date", None)  # a gateway may have answered, by a clock of its own
+            response = self._session.get(
+                self._base + path, params=params, auth=_BearerAuth(token), timeout=_TIMEOUT, allow_redirects=False
+            )
+            status = response.status_code
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            if status not in (200, 429):
+                headers.pop("date", None)  # a gateway may have answered, by a clock of its own
         except requests.RequestException as error:
             # The error's own text may hold the address with its filter; its type says enough.
             raise _Again(f"no answer ({type(error).__name__})") from None
+        finally:
+            self.pacer.release(ticket, headers or None, granted=status != 429)
         self.statuses[response.status_code] += 1
         return response
-
-    @contextmanager
-    def _paced(self) -> Iterator[dict[str, str]]:
-        ticket: Ticket = self.pacer.acquire()
-        headers: dict[str, str] = {}
-        try:
-            yield headers
-        finally:
-            self.pacer.release(ticket, headers or None)
 
     def _read(self, path: str, response: requests.Response, token: str) -> Json:
         status = response.status_code

@@ -15,8 +15,10 @@ token, so the headers of the answers are the truth:
 - Where the answers count more requests than ours, others use the token too. What they ask in a window is left to them,
   up to four fifths of it: what they may have asked since the last answer, and may until the window ends. Had they more
   to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them.
-- Others that have been silent for a while are taken to ask once in as long at most, however much they asked before:
-  who asks all at once has then had what it wants.
+- Others that have been silent for a while are taken to ask once in as long at most until ours arrives, however much
+  they asked before: who asks all at once has then had what it wants.
+- Who is refused more than once in a window leaves to others all that they asked in the one before, until they have
+  asked it, however soon the window ends: they ask all at once, and late.
 - Two that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
   that more is left than the others may ask, takes one request of it. So does one that has heard nothing for a while, if
   enough is left for all that others may have asked meanwhile: had they ended, nobody else would tell.
@@ -92,14 +94,16 @@ class ServerClock:
 class Window:
     """A window of the limit: its end in server time, and what its answers told of it, and the first of them.
 
-    `others` is the least that others have asked; `others_likely`, what they have if requests arrive in the order in
-    which they were sent, was more at `others_grew` than before.
+    `answered` are those of ours that took one of it, `refused` those that did not. `others` is the least that others
+    have asked; `others_likely`, what they have if requests arrive in the order in which they were sent, was last more
+    than before at `others_grew`.
     """
 
     reset: float = 0.0
     begun: float = 0.0
     left: int | None = None
     answered: int = 0
+    refused: int = 0
     others: int = 0
     others_likely: int = 0
     others_grew: float = 0.0
@@ -116,6 +120,8 @@ class Pace:
     window: Window = field(default_factory=Window)
     windows: int = 0
     others_before: float = 0
+    surprised: bool = False
+    """Whether others have asked so much at once that more than one of ours was refused."""
     under_way: list[float] = field(default_factory=list)
     """When each request that has no answer yet was sent."""
     round_trip: float = 0.0
@@ -139,14 +145,17 @@ class Pace:
             self.under_way.append(now)
         return pause
 
-    def answer(self, sent: float, headers: Mapping[str, str] | None, now: float) -> None:
-        """Take note of the answer to the request that was sent then, when it has just come (None: there was none)."""
+    def answer(self, sent: float, headers: Mapping[str, str] | None, now: float, *, granted: bool = True) -> None:
+        """Take note of the answer to the request that was sent then, when it has just come (None: there was none).
+
+        One that was not granted, but answered 429, took none of the limit.
+        """
         if sent in self.under_way:
             self.under_way.remove(sent)
         if headers is not None:
             took = now - sent
             self.round_trip = took if not self.round_trip else 0.8 * self.round_trip + 0.2 * took
-            self._learn(headers, sent, now)
+            self._learn(headers, sent, now, granted=granted)
             self.answered = True
         if self.window.left and "ratelimit-remaining" not in (headers or {}):
             self.window.left -= 1  # it may have been counted
@@ -165,7 +174,7 @@ class Pace:
     def _seen_of_others(self) -> float:
         return max(self.window.others, self.others_before)
 
-    def _learn(self, headers: Mapping[str, str], sent: float, now: float) -> None:
+    def _learn(self, headers: Mapping[str, str], sent: float, now: float, *, granted: bool) -> None:
         try:
             same_clock = "date" not in headers or self.server.observe(headers["date"], sent, now)
             limit = int(headers["ratelimit-limit"])
@@ -179,22 +188,26 @@ class Pace:
         if limit <= 0 or (reset < self.window.reset and same_clock):
             return
         if reset != self.window.reset:
-            self._begin(Window(reset, begun=now, others_grew=now))
+            self._begin(Window(reset, begun=now))
         window = self.window
         self.limit = limit
+        first = window.left is None
         window.left = remaining if window.left is None else min(window.left, remaining)
-        window.answered += 1
+        window.answered += granted
+        window.refused += not granted
+        self.surprised |= window.refused > 1
         by_others = limit - remaining - window.answered
         window.others = max(window.others, by_others - len(self.under_way))
         likely = by_others - sum(earlier < sent for earlier in self.under_way)
         if likely > window.others_likely:
             window.others_likely, window.others_grew = likely, now
         self.heard = now
-        if window.answered == 1:
+        if first:
             window.first_heard, window.first_others = now, window.others
 
     def _begin(self, window: Window) -> None:
         self.others_before = self._asked_by_others()
+        self.surprised &= self.others_before > 0
         self.window = window
         self.windows += 1
         self.next_at = float("-inf")
@@ -202,6 +215,8 @@ class Pace:
     def _asked_by_others(self) -> float:
         """What others would have asked in the window that ends, had they gone on as they did while we heard of them."""
         window = self.window
+        if window.left is None:
+            return self.others_before
         heard_for = self.heard - window.first_heard
         if heard_for < _SOONEST:
             return window.others
@@ -209,7 +224,8 @@ class Pace:
         return window.others + _UNHEARD * a_second * max(self._latest_end() - self.heard, 0.0)
 
     def _once_in_their_silence(self) -> float:
-        return 1 / max(self.heard - self.window.others_grew, _SOONEST)
+        """Others' requests a second, had they asked once in as long as they were silent at the last answer."""
+        return 1 / max(self.heard - max(self.window.others_grew, self.window.begun), _SOONEST)
 
     def _latest_end(self) -> float:
         window = self.window
@@ -223,7 +239,7 @@ class Pace:
         ends = self._latest_end()
         if now >= ends:
             passed = int((now - ends) // WINDOW_SECONDS) + 1
-            self._begin(Window(self.window.reset + passed * WINDOW_SECONDS, begun=now, others_grew=now))
+            self._begin(Window(self.window.reset + passed * WINDOW_SECONDS, begun=now))
             ends = self._latest_end()
         left = self.limit if self.window.left is None else self.window.left
         unused = left - len(self.under_way)
@@ -236,8 +252,8 @@ class Pace:
         if now < self.next_at:
             return self.next_at - now
         soonest = self.server.earliest_local(self.window.reset) if self.server.known else ends
-        in_all = max(usable, unused - max(math.floor(self._until_it_ends(now)), 1))
-        evenly = (soonest - self.round_trip - now) / in_all
+        until_it_ends = unused - min(max(math.floor(self._until_it_ends(now)), 1), self.limit - 1)
+        evenly = (soonest - self.round_trip - now) / until_it_ends
         late = now + self.round_trip / 2 > soonest
         self.next_at = now + max(evenly, WINDOW_SECONDS / self.limit if late else 0.0)
         return 0
@@ -266,12 +282,18 @@ class Pace:
         return now - self.heard if self.window.left is not None else 0.0
 
     def _others_in(self, seconds: float) -> float:
+        """What others may ask in so many seconds: as much as in a window on average, or as seldom as lately."""
         return min(self.others / WINDOW_SECONDS, self._once_in_their_silence()) * seconds
 
     def _until_it_ends(self, now: float) -> float:
-        """What others may ask from the last answer to the window's end; what they have asked in it already counts."""
+        """What others may ask from the last answer on, if there was one, until the window ends.
+
+        What they have asked in it already counts.
+        """
         seconds = self._unheard(now) + self._latest_end() - now
         all_of_it = min(self._seen_of_others, self.limit or _DOCUMENTED_LIMIT)
+        if self.surprised:
+            return all_of_it - self.window.others
         return min(self.others * seconds / WINDOW_SECONDS, all_of_it - self.window.others)
 
     def _may_take_one_more(self, now: float) -> bool:
@@ -279,8 +301,8 @@ class Pace:
 
         Left to others is what they may ask until the window ends, and, as they may take one by this rule, too, one more
         than in a round trip. Where nothing was heard for long, they may have ended: left to them is what they may have
-        asked meanwhile, by all that was seen of them. In a first window nothing is asked where answers come faster than
-        the window has requests: all would be gone before others heard of it.
+        asked meanwhile, by all that was seen of them, or as seldom as lately. In a first window nothing is asked where
+        answers come faster than the window has requests: all would be gone before others heard of it.
         """
         if self.under_way or self.window.left is None or self.limit is None:
             return False

@@ -111,11 +111,14 @@ class Pacer:
             now = self._clock()
             return pace.ask(now), now
 
-    def release(self, ticket: Ticket, headers: Mapping[str, str] | None) -> None:
-        """Take note of the answer to the ticket's request, when it has just come (headers None: there was none)."""
+    def release(self, ticket: Ticket, headers: Mapping[str, str] | None, *, granted: bool = True) -> None:
+        """Take note of the answer to the ticket's request, when it has just come (headers None: there was none).
+
+        One that was not granted, but answered 429, took none of the limit.
+        """
         with self._changed:
             with self._kept.held() as pace:
-                pace.answer(ticket.sent, headers, self._clock())
+                pace.answer(ticket.sent, headers, self._clock(), granted=granted)
             self._changed.notify_all()
 
     def refused(self, retry_after: float) -> None:

@@ -19,6 +19,12 @@ def _refused(outcome: Outcome) -> int:
     return sum(outcome.refused.values())
 
 
+def _refused_later(outcome: Outcome) -> tuple[int, int]:
+    """Of ours and of the other program's, once ours are at their pace."""
+    later = range(2 * FIRST, LAST)
+    return sum(outcome.refused[window] for window in later), sum(outcome.others_refused[window] for window in later)
+
+
 def _worst(outcome: Outcome) -> float:
     return min(outcome.use(window, window + 1) for window in range(FIRST, LAST))
 
@@ -44,9 +50,10 @@ def test_answers_that_overtake_each_other_do_not_matter(latency: float, seed: in
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("limit", [5, 10, 25])
 def test_a_slow_machine_uses_the_limit_too(latency: float, limit: int) -> None:
+    """One of ten is more than a twentieth: once in a while the last one is late."""
     outcome = Simulation(latency=latency, limit=lambda _: limit, dawdle=0.06).run(LAST)
     assert _refused(outcome) == 0
-    assert (outcome.use(FIRST, LAST) if latency == 0.8 else _worst(outcome)) >= 0.95
+    assert (outcome.use(FIRST, LAST) if (latency, limit) == (0.8, 10) else _worst(outcome)) >= 0.95
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
@@ -81,19 +88,29 @@ def test_beside_a_program_that_asks_for_all_there_is_and_more_ours_goes_on(laten
 @pytest.mark.parametrize("at_once", [2, 5, 8, 12])
 def test_a_program_that_asks_all_at_once_when_a_window_begins_leaves_us_the_rest(latency: float, at_once: int) -> None:
     """Also when ours have just begun, late in a window, and might come too late for it."""
-    for offset in (1234.567, 1233.5):
+    for offset in (1234.567, 1234.8):
         outcome = Simulation(latency=latency, others_at_once=at_once, offset=offset).run(LAST)
-        assert _refused(outcome) == 0
+        assert _refused(outcome) == sum(outcome.others_refused.values()) == 0
         assert outcome.use(2 * FIRST, LAST) >= 0.95
-        assert sum(outcome.others_refused.values()) == 0
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize(("at_once", "at"), [(12, 0.7), (12, 1.0), (14, 1.0), (5, 2.5)])
 def test_so_does_one_that_asks_all_at_once_a_little_later(latency: float, at_once: int, at: float) -> None:
     outcome = Simulation(latency=latency, others_at_once=at_once, others_at=at).run(LAST)
-    assert sum(outcome.refused[window] for window in range(2 * FIRST, LAST)) == 0
+    assert _refused_later(outcome) == (0, 0)
     assert outcome.use(2 * FIRST, LAST) >= (0.95 if latency < 0.8 else 0.92)
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize(("at", "use"), [(2.5, 0.9), (3.0, 0.8), (3.5, 0.75)])
+def test_one_that_asks_all_at_once_late_in_each_window_is_left_it_once_it_was_in_our_way(
+    latency: float, at: float, use: float
+) -> None:
+    for seed in range(3):
+        outcome = Simulation(latency=latency, others_at_once=12, others_at=at, seed=seed).run(LAST)
+        assert _refused_later(outcome) == (0, 0)
+        assert outcome.use(2 * FIRST, LAST) >= use
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
