@@ -14,10 +14,10 @@ No network is needed: Pennylane is the sandbox.
 
 {tables}
 
-## What a projection is worth
+## Projected and measured
 
 The same projection of the middle company, by the share of the limit that was used for the small one, and what was
-measured. (Without the limit, so in what is projected, one account is left out.)
+measured. Without the limit, so in what is projected, one account is left out: that with the most documents.
 
 {check}
 
@@ -42,7 +42,7 @@ measures itself, against the same made-up company:
 - *Requests, refusals and the share of the limit* are counted by the sandbox. The share is that of the windows
   between a run's first and its last; windows in which nothing was asked count as unused.
 - *Under the limit*, the contenders run at the same time, the small and the middle company, too, each with a sandbox
-  of its own: 25 requests in 5 seconds for real, no simulated clock. Figures with ≈ are projected, as hours would be
+  of its own: 25 requests in 5 seconds for real, no simulated clock. All six begin at once, on the same cores. Figures with ≈ are projected, as hours would be
   needed: requests, divided by the limit times the share of it that the same contender used for the middle company.
   The requests for the lists are those that were made without the limit, the others are counted from the lists: two for
   each document and one for each account, for ours as `pipelines/due.py` decides. Time for loading at the end comes on

@@ -27,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "beside one that asks twice a second": {"others_per_second": 2},
     "beside one that asks four times a second": {"others_per_second": 4},
     "beside one that asks eight times a second": {"others_per_second": 8},
+    "beside one that asks twice a second on average, at random": {"others_per_second": 2, "others_at_random": True},
     "beside one that asks 5 at once as a window begins": {"others_at_once": 5},
     "beside one that asks 12 at once": {"others_at_once": 12},
     "beside one that asks 12 at once, half-way through it": {"others_at_once": 12, "others_at": 2.5},

@@ -52,8 +52,9 @@ class Simulation:
 
     Of several `processes`, each with a pacer of its own, the later ones begin when the first is at its pace, and may
     have a latency of their own; where they keep a pace `together`, they look at it as often as those that keep a file.
-    The other program keeps to nothing: it asks so often for `others_for` seconds, or so much at once `others_at`
-    seconds after a window's beginning. A worker goes on `dawdle` seconds after an answer or what it waited for.
+    The other program keeps to nothing: it asks so often for `others_for` seconds, evenly more or less or at random, or
+    so much at once `others_at` seconds after a window's beginning. A worker goes on `dawdle` seconds after an answer or
+    what it waited for.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Simulation:
         later_latency: float | None = None,
         together: bool = False,
         others_per_second: float = 0.0,
+        others_at_random: bool = False,
         others_at_once: int = 0,
         others_at: float = 0.01,
         others_for: float = float("inf"),
@@ -86,6 +88,7 @@ class Simulation:
         self._workers, self._offset, self._dawdle = workers, offset, dawdle
         self._limit, self._headers = limit, headers
         self._others_per_second, self._others_until = others_per_second, self.now + others_for
+        self._others_at_random = others_at_random
         self._others_at_once, self._others_at = others_at_once, others_at
         self._random = random.Random(seed)  # noqa: S311
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -166,7 +169,8 @@ class Simulation:
 
     def _others_go_on(self) -> None:
         self._other()
-        following = self.now + self._random.uniform(0.5, 1.5) / self._others_per_second
+        some = self._random.expovariate(1) if self._others_at_random else self._random.uniform(0.5, 1.5)
+        following = self.now + some / self._others_per_second
         if following < self._others_until:
             self._at(following, self._others_go_on)
 

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pipelines.errors import (
     PennylaneUnreachable,
     PipelineError,
 )
-from pipelines.pacing import Stopped
+from pipelines.pacing import OwnPace, Pacer, Stopped
 from sandbox.faults import Fault
 from tests.pipelines.company import Company, make_sandbox
 from tests.pipelines.conftest import MakeCompany
@@ -127,6 +128,22 @@ def test_a_wait_of_more_than_ten_minutes_is_left_to_the_next_sync(
     with pytest.raises(PennylaneUnreachable, match="left alone for 1,440 minutes"):
         client.get("/customers", QUERY)
     assert company.requests["total"] == 1
+
+
+@pytest.mark.parametrize(("status", "by_others"), [(200, 24), (429, 25)])
+def test_a_refused_request_took_none_of_the_limit(gateway: Elsewhere, status: int, by_others: int) -> None:
+    told = {
+        "ratelimit-limit": "25",
+        "ratelimit-remaining": "0",
+        "ratelimit-reset": str(time.time() + 5),
+    }
+    gateway.answer = (status, {**told, "retry-after": "86400"}, b'{"items": []}')
+    kept = OwnPace()
+    client = Pennylane(gateway.url, OneToken(TOKEN), pacer=Pacer(kept))
+    with suppress(PennylaneUnreachable):
+        client.get("/customers", QUERY)
+    with kept.held() as pace:
+        assert pace.window.others == by_others
 
 
 def test_retry_after_is_the_least_wait(company: Company) -> None:

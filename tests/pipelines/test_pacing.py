@@ -85,6 +85,17 @@ def test_beside_a_program_that_asks_for_all_there_is_and_more_ours_goes_on(laten
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
+@pytest.mark.parametrize("per_second", [1, 2, 4])
+def test_beside_a_program_that_asks_at_random_the_limit_is_used_and_hardly_any_of_ours_is_refused(
+    latency: float, per_second: float
+) -> None:
+    for seed in range(2):
+        outcome = Simulation(latency=latency, others_per_second=per_second, others_at_random=True, seed=seed).run(24)
+        assert outcome.use(2 * FIRST, 24) >= 0.95
+        assert _refused(outcome) <= 0.03 * sum(outcome.ours.values())
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("at_once", [2, 5, 8, 12])
 def test_a_program_that_asks_all_at_once_when_a_window_begins_leaves_us_the_rest(latency: float, at_once: int) -> None:
     """Also when ours have just begun, late in a window, and might come too late for it."""
