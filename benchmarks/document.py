@@ -42,12 +42,12 @@ measures itself, against the same made-up company:
 - *Requests, refusals and the share of the limit* are counted by the sandbox. The share is that of the windows
   between a run's first and its last; windows in which nothing was asked count as unused.
 - *Under the limit*, the contenders run at the same time, the small and the middle company, too, each with a sandbox
-  of its own: 25 requests in 5 seconds for real, no simulated clock. All six begin at once, on the same cores. Figures with ≈ are projected, as hours would be
-  needed: requests, divided by the limit times the share of it that the same contender used for the middle company.
-  The requests for the lists are those that were made without the limit, the others are counted from the lists: two for
-  each document and one for each account, for ours as `pipelines/due.py` decides. Time for loading at the end comes on
-  top, and *ready* is projected as if what matters were landed as soon as it is read and nothing of it had to be asked
-  again.
+  of its own: 25 requests in 5 seconds for real, no simulated clock. All six begin at once, on the same cores.
+- Figures with ≈ are projected, as hours would be needed: requests, divided by the limit times the share of it that the
+  same contender used for the middle company. The requests for the lists are those that were made without the limit,
+  the others are counted from the lists: two for each document and one for each account, for ours as
+  `pipelines/due.py` decides. Time for loading at the end comes on top, and *ready* is projected as if what matters
+  were landed as soon as it is read and nothing of it had to be asked again.
 - *With the limit off* the contenders run one after the other, the SDK's own throttle off, at the latency of a good
   network. The sandbox takes a part of the cores: small differences mean nothing. *Rows* are accounts, contacts,
   invoices, credit notes and payments; proformas, estimates and orders, which stand in the same list, are not counted.
