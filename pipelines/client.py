@@ -169,7 +169,7 @@ class Pennylane:
             )
             status = response.status_code
             headers = {name.lower(): value for name, value in response.headers.items()}
-            if status not in (200, 429):
+            if status != 200 and "ratelimit-reset" not in headers:
                 headers.pop("date", None)  # a gateway may have answered, by a clock of its own
         except requests.RequestException as error:
             # The error's own text may hold the address with its filter; its type says enough.

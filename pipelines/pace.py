@@ -17,8 +17,8 @@ token, so the headers of the answers are the truth:
   to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them.
 - Others that have been silent for a while are taken to ask once in as long at most until ours arrives, however much
   they asked before: who asks all at once has then had what it wants.
-- Who is refused more than once in a window leaves to others all that they asked in the one before, until they have
-  asked it, however soon the window ends: they ask all at once, and late.
+- Others in whose way a request of ours was refused are left all that they asked in the window before until they begin,
+  however soon the window ends: they may ask it all at once, and late.
 - Two that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
   that more is left than the others may ask, takes one request of it. So does one that has heard nothing for a while, if
   enough is left for all that others may have asked meanwhile: had they ended, nobody else would tell.
@@ -94,16 +94,14 @@ class ServerClock:
 class Window:
     """A window of the limit: its end in server time, and what its answers told of it, and the first of them.
 
-    `answered` are those of ours that took one of it, `refused` those that did not. `others` is the least that others
-    have asked; `others_likely`, what they have if requests arrive in the order in which they were sent, was last more
-    than before at `others_grew`.
+    `answered` are those of ours that took one of it. `others` is the least that others have asked; `others_likely`,
+    what they have if requests arrive in the order in which they were sent, was last more than before at `others_grew`.
     """
 
     reset: float = 0.0
     begun: float = 0.0
     left: int | None = None
     answered: int = 0
-    refused: int = 0
     others: int = 0
     others_likely: int = 0
     others_grew: float = 0.0
@@ -121,7 +119,7 @@ class Pace:
     windows: int = 0
     others_before: float = 0
     surprised: bool = False
-    """Whether others have asked so much at once that more than one of ours was refused."""
+    """Whether a request of ours was refused since others began."""
     under_way: list[float] = field(default_factory=list)
     """When each request that has no answer yet was sent."""
     round_trip: float = 0.0
@@ -193,9 +191,9 @@ class Pace:
         self.limit = limit
         first = window.left is None
         window.left = remaining if window.left is None else min(window.left, remaining)
-        window.answered += granted
-        window.refused += not granted
-        self.surprised |= window.refused > 1
+        refused = not granted and remaining == 0
+        window.answered += not refused
+        self.surprised |= refused
         by_others = limit - remaining - window.answered
         window.others = max(window.others, by_others - len(self.under_way))
         likely = by_others - sum(earlier < sent for earlier in self.under_way)
@@ -206,7 +204,8 @@ class Pace:
             window.first_heard, window.first_others = now, window.others
 
     def _begin(self, window: Window) -> None:
-        self.others_before = self._asked_by_others()
+        lately = window.begun - self.heard < 2 * WINDOW_SECONDS
+        self.others_before = self._asked_by_others() if lately else 0.0
         self.surprised &= self.others_before > 0
         self.window = window
         self.windows += 1
@@ -215,8 +214,6 @@ class Pace:
     def _asked_by_others(self) -> float:
         """What others would have asked in the window that ends, had they gone on as they did while we heard of them."""
         window = self.window
-        if window.left is None:
-            return self.others_before
         heard_for = self.heard - window.first_heard
         if heard_for < _SOONEST:
             return window.others
@@ -252,8 +249,8 @@ class Pace:
         if now < self.next_at:
             return self.next_at - now
         soonest = self.server.earliest_local(self.window.reset) if self.server.known else ends
-        until_it_ends = unused - min(max(math.floor(self._until_it_ends(now)), 1), self.limit - 1)
-        evenly = (soonest - self.round_trip - now) / until_it_ends
+        ours_until_it_ends = unused - min(max(math.floor(self._until_it_ends(now)), 1), self.limit - 1)
+        evenly = (soonest - self.round_trip - now) / ours_until_it_ends
         late = now + self.round_trip / 2 > soonest
         self.next_at = now + max(evenly, WINDOW_SECONDS / self.limit if late else 0.0)
         return 0
@@ -288,12 +285,12 @@ class Pace:
     def _until_it_ends(self, now: float) -> float:
         """What others may ask from the last answer on, if there was one, until the window ends.
 
-        What they have asked in it already counts.
+        What they have asked in it already counts. Who was in our way may ask all of it when they like.
         """
+        if self.surprised and not self.window.others:
+            return self.others
         seconds = self._unheard(now) + self._latest_end() - now
         all_of_it = min(self._seen_of_others, self.limit or _DOCUMENTED_LIMIT)
-        if self.surprised:
-            return all_of_it - self.window.others
         return min(self.others * seconds / WINDOW_SECONDS, all_of_it - self.window.others)
 
     def _may_take_one_more(self, now: float) -> bool:
