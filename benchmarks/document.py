@@ -58,8 +58,9 @@ measures itself, against the same made-up company:
   other two do that by a filter of the API.
 - *Share of the limit used*: of the requests that the windows between a run's first and its last would have granted.
   More than all of them cannot be had; rest_api comes to it by asking until it is refused.
-- *Peak memory* is the process's own (`VmHWM`). Ours levels off, for
-  [1,000,000 invoices](performance.md#growth) at some 400 MB with Dagster in the process; that of a script does not.
+- *Peak memory* is the process's own (`VmHWM`), of ours without Dagster. With it in the process, as in a run, it is some
+  60 MB more, so for the small company more than the script's; but it levels off, for
+  [1,000,000 invoices](performance.md#growth) at some 400 MB, and that of a script does not.
 - *Credit notes* stand in the same list as invoices; the others are taken to tell them by their status or by the
   invoice that they credit; a draft that credits none has neither (the sign of its amount hints at it). Asking for
   them in a list of their own, by the filter `credit_note`, would tell them all.

@@ -41,8 +41,12 @@ from pipelines.short_lists import Details, Key, ShortLists
 from pipelines.tables import CONTACTS, DATASET, INVOICES, MARKS, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
-_AHEAD = 50
-"""Lists that may wait to be landed: at the limit twenty seconds' worth, which a crash would repeat."""
+_AHEAD = 40
+"""Accounts and invoices whose lists may wait to be landed, up to two requests each, which a crash would repeat.
+
+With as many under way as there are workers, and what half a minute brings until it is landed, that stays below what
+the limit grants in a minute.
+"""
 _ROUND = 5000
 """How much due work is taken from the database at once: memory does not grow with the company."""
 

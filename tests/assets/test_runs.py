@@ -1,6 +1,7 @@
 """Runs as the schedule and a backfill launch them: what they materialize, and how they fail."""
 
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -294,6 +295,16 @@ def test_an_exclusion_set_while_a_run_goes_on_holds_from_the_next_run_on(
         assert side.run("hourly_sync", company.id).success
     assert program.rows("SELECT account_id FROM excluded_accounts") == [(account,)]
     assert program.rows("SELECT * FROM contacts WHERE account_id = ?", account) == contacts
+
+
+def test_a_run_s_log_tells_how_far_it_is_how_fast_it_goes_and_how_long_it_will_take(
+    program: Program, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assets.run_log.RunLog._EVERY_SECONDS", 0.0)
+    program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
+    with dagster_side(program) as side:
+        assert side.run("initial_sync", sandbox.world.id).success
+        assert re.search(r"Contacts, payments: [\d,]+ of [\d,]+, [\d,.]+ a second, \d+ (s|min|h) left", side.events())
 
 
 def test_a_first_run_tells_when_the_company_is_ready_and_leaves_history_to_the_hourly_ones(
