@@ -17,8 +17,8 @@ token, so the headers of the answers are the truth:
   to ask than was left, nobody would tell: so they are taken to have gone on as they did while we heard of them.
 - Others that have been silent for a while are taken to ask once in as long at most until ours arrives, however much
   they asked before: who asks all at once has then had what it wants.
-- Others in whose way a request of ours was refused are left all that they asked in the window before until they begin,
-  however soon the window ends: they may ask it all at once, and late.
+- Others in whose way more than one request of ours was refused in a window are left all that they asked in the window
+  before until they begin, however soon the window ends: they ask it all at once, and late.
 - Two that leave something to each other would both leave it unused: so one with nothing under way, which has just heard
   that more is left than the others may ask, takes one request of it. So does one that has heard nothing for a while, if
   enough is left for all that others may have asked meanwhile: had they ended, nobody else would tell.
@@ -94,14 +94,16 @@ class ServerClock:
 class Window:
     """A window of the limit: its end in server time, and what its answers told of it, and the first of them.
 
-    `answered` are those of ours that took one of it. `others` is the least that others have asked; `others_likely`,
-    what they have if requests arrive in the order in which they were sent, was last more than before at `others_grew`.
+    `answered` are those of ours that took one of it, `refused` those that did not. `others` is the least that others
+    have asked; `others_likely`, what they have if requests arrive in the order in which they were sent, was last more
+    than before at `others_grew`.
     """
 
     reset: float = 0.0
     begun: float = 0.0
     left: int | None = None
     answered: int = 0
+    refused: int = 0
     others: int = 0
     others_likely: int = 0
     others_grew: float = 0.0
@@ -119,7 +121,7 @@ class Pace:
     windows: int = 0
     others_before: float = 0
     surprised: bool = False
-    """Whether a request of ours was refused since others began."""
+    """Whether more than one request of ours was refused in a window since others began."""
     under_way: list[float] = field(default_factory=list)
     """When each request that has no answer yet was sent."""
     round_trip: float = 0.0
@@ -193,7 +195,8 @@ class Pace:
         window.left = remaining if window.left is None else min(window.left, remaining)
         refused = not granted and remaining == 0
         window.answered += not refused
-        self.surprised |= refused
+        window.refused += refused
+        self.surprised |= window.refused > 1
         by_others = limit - remaining - window.answered
         window.others = max(window.others, by_others - len(self.under_way))
         likely = by_others - sum(earlier < sent for earlier in self.under_way)
