@@ -33,7 +33,7 @@ benchmark: .venv/installed-dev
 	$(BIN)/python -m benchmarks.growth 1000 1000000
 	$(BIN)/python -m benchmarks.growth --postgres 1000 1000000
 	$(BIN)/python -m benchmarks.interrupted
-	$(BIN)/python -m benchmarks.overhead --ticks 2 --rotation 0
+	$(BIN)/python -m benchmarks.overhead --ticks 1 --rotation 0 1500
 
 # Pins what pyproject.toml asks for; the only target that needs uv.
 requirements:
