@@ -146,6 +146,15 @@ def test_a_refused_request_took_none_of_the_limit(gateway: Elsewhere, status: in
         assert pace.window.others == by_others
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_gateway_s_clock_is_not_taken_for_pennylane_s(gateway: Elsewhere, status: int) -> None:
+    gateway.answer = (status, {"retry-after": "86400"}, b"")
+    client = Pennylane(gateway.url, OneToken(TOKEN))
+    with pytest.raises(PennylaneUnreachable):
+        client.get("/customers", QUERY)
+    assert client.pacer.server_time() is None
+
+
 def test_retry_after_is_the_least_wait(company: Company) -> None:
     waits: list[float] = []
     client = Pennylane(company.server.url, OneToken(company.server.token()), sleep=waits.append)
