@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -144,15 +143,6 @@ def test_a_refused_request_took_none_of_the_limit(gateway: Elsewhere, status: in
         client.get("/customers", QUERY)
     with kept.held() as pace:
         assert pace.window.others == by_others
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_gateway_s_clock_is_not_taken_for_pennylane_s(gateway: Elsewhere, status: int) -> None:
-    gateway.answer = (status, {"retry-after": "86400"}, b"")
-    client = Pennylane(gateway.url, OneToken(TOKEN))
-    with pytest.raises(PennylaneUnreachable):
-        client.get("/customers", QUERY)
-    assert client.pacer.server_time() is None
 
 
 def test_retry_after_is_the_least_wait(company: Company) -> None:
@@ -344,12 +334,13 @@ def test_a_403_that_names_no_scope_is_no_lost_authorization(company: Company, cl
         client.get("/customers", QUERY)
 
 
-def test_a_gateway_s_clock_is_not_taken_for_pennylane_s(company: Company, client: Pennylane) -> None:
-    client.get("/customers", QUERY)
-    before = client.server_time()
-    _fault(company, kind="plain", status=502, headers={"date": "Fri, 31 Dec 2027 23:59:59 GMT"})
-    client.get("/customers", QUERY)
-    assert client.server_time() - before < timedelta(minutes=1)
+@pytest.mark.parametrize("status", [429, 502])
+def test_a_gateway_s_clock_is_not_taken_for_pennylane_s(gateway: Elsewhere, status: int) -> None:
+    gateway.answer = (status, {"retry-after": "86400"}, b"")
+    client = Pennylane(gateway.url, OneToken(TOKEN))
+    with pytest.raises(PennylaneUnreachable):
+        client.get("/customers", QUERY)
+    assert client.pacer.server_time() is None
 
 
 def test_what_is_no_number_is_text_and_no_database_is_shown_it_as_json() -> None:
