@@ -76,8 +76,8 @@ def _how_complete(metadata: Metadata) -> str:
     a_sync = Installation().settings.pennylane_sync_detail_requests
     if not a_sync:
         return f"{said} waits: PENNYLANE_SYNC_DETAIL_REQUESTS is 0."
-    syncs = math.ceil(int(details["requests_still_to_be_made"]) / a_sync)
-    return f"{said} follows in the next hourly syncs, {syncs:,} of them or more."
+    syncs = math.ceil(2 * int(details["requests_still_to_be_made"]) / a_sync)  # half is for what is read again
+    return f"{said} follows in about {counted(syncs, 'hourly sync')}."
 
 
 def _document(installation: Installation, company_id: int, metadata: Metadata) -> dict[str, object]:

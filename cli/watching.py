@@ -43,7 +43,7 @@ class _Lines:
         line = self._pace.told(progress)
         if time.monotonic() - self._told >= self._EVERY_SECONDS:
             self._told = time.monotonic()
-            ready = " (all that is needed for follow-up is in)" if progress.step == "history" else ""
+            ready = " (all that is needed for follow-up is in)" if progress.ready else ""
             stderr.print(f"{MEANING[progress.step]}: {line}{ready}", soft_wrap=True)
 
 
@@ -55,7 +55,7 @@ class _Bars:
 
     def __call__(self, progress: Progress) -> None:
         if progress.step not in self._tasks:
-            if progress.step == "history":
+            if progress.step == "history" and progress.ready:
                 self._bar.console.print("Ready: all that is needed for follow-up is in. History goes on.")
             self._tasks[progress.step] = self._bar.add_task(MEANING[progress.step], total=progress.total, pace="")
         line = self._pace.told(progress).partition(", ")[2]

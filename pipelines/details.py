@@ -12,6 +12,7 @@ and tried again at the end of runs. Where that befalls many in a row, or all, th
 which the next run goes on behind them.
 """
 
+import math
 import random
 import time
 from collections import Counter
@@ -31,6 +32,7 @@ from pipelines.exclusions import published
 from pipelines.failures import Failures
 from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import Landing
+from pipelines.pace import REQUESTS_PER_SECOND
 from pipelines.pieces import PIECE_ROWS, PIECE_SECONDS
 from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
@@ -60,11 +62,13 @@ _TABLES: dict[What, Table] = {"contacts": CONTACTS, "payments": PAYMENTS}
 class Share:
     """What a run may spend on details that no event asked for.
 
-    So many requests; history goes on for so many seconds where Pennylane's limit lets more be made in them.
+    So many requests; history goes on for so many seconds where Pennylane's limit lets more be made in them. However
+    slow it is, all of that ends after `longest` seconds.
     """
 
     requests: int
     seconds: float = 0.0
+    longest: float = math.inf
 
 
 class _Allowance:
@@ -74,14 +78,26 @@ class _Allowance:
         self.used_up = False
         self._requests = share.requests
         self._until = time.monotonic() + share.seconds
+        self._ends = time.monotonic() + share.longest
 
     def take(self, requests: int) -> bool:
         """Whether so many requests may be made; if so they are taken."""
-        if requests > self._requests and time.monotonic() >= self._until:
+        now = time.monotonic()
+        if now >= self._ends or (requests > self._requests and now >= self._until):
             self.used_up = True
             return False
         self._requests -= requests
         return True
+
+    def of(self, requests: int) -> int:
+        """How many of so many requests it will allow, at the documented limit."""
+        until = max(self._until - time.monotonic(), 0.0) * REQUESTS_PER_SECOND
+        return int(min(requests, max(self._requests, until), self.longest * REQUESTS_PER_SECOND))
+
+    @property
+    def longest(self) -> float:
+        """Seconds until it ends, whatever is left of it."""
+        return max(self._ends - time.monotonic(), 0.0)
 
 
 @dataclass
@@ -104,6 +120,7 @@ class DetailsSync:
         self._watch = watch
         self._report = DetailsReport()
         self._done: Counter[str] = Counter()
+        self._ready = False
         self._refreshed: set[int] = set()
         self._failures = Failures()
         self._lists = ShortLists(pennylane, landing.company_id, clock)
@@ -124,8 +141,9 @@ class DetailsSync:
     def run(self, share: Share, when_ready: Callable[[], None] = lambda: None) -> DetailsReport:
         """Read what changed and what matters, call `when_ready`, then spend the share on the rest.
 
-        Half of the share, at least, is for the history that was never read, as long as there is any. Raises what the
-        client raises, and NotListed before the first listing is whole; what was landed until then stays.
+        Half of the share, at least, and of its time, is for the history that was never read, as long as there is any.
+        Raises what the client raises, and NotListed before the first listing is whole; what was landed until then
+        stays.
         """
         if "cursors" not in self._landing.state:
             raise NotListed(
@@ -142,7 +160,8 @@ class DetailsSync:
         ):
             try:
                 self._read_unread("details", started, listed_until)
-                if self._is_ready(started):
+                self._ready = self._is_ready(started)
+                if self._ready:
                     when_ready()
                 self._read_again(started, share.requests, allowance)
                 self._read_unread("details", started, listed_until)  # what reading again has found to be outdated
@@ -165,6 +184,7 @@ class DetailsSync:
         company_id = self._landing.company_id
         with self._landing.warehouse.session() as session:
             total = requests_to_read(session, company_id, started, but_history_until=but_history_until)
+        told = within.of(total) if within else total
         while total and not (within and within.used_up):
             limit = _ROUND + len(self._from_earlier) + len(self._failed)
             with self._landing.warehouse.session() as session:
@@ -173,16 +193,18 @@ class DetailsSync:
             if not dues:
                 return
             allowed = takewhile(lambda due: within.take(due.requests), dues) if within else dues
-            self._read(step, allowed, total, again=False)
+            self._read(step, allowed, told, again=False)
 
     def _read_again(self, started: datetime, requests: int, allowance: _Allowance) -> None:
         with self._landing.warehouse.session() as session:
             history = requests_to_read(session, self._landing.company_id, started)
             chosen = rotation(session, self._landing.company_id, started, requests - min(history, requests // 2))
         chosen = self._but_set_aside(chosen)
-        spent = sum(due.requests for due in chosen)
-        allowance.take(spent)
-        self._read("rotation", chosen, spent, again=True)
+        total = sum(due.requests for due in chosen)
+        within = _Allowance(Share(total, longest=allowance.longest / 2 if history else allowance.longest))
+        allowed = takewhile(lambda due: within.take(due.requests), chosen)
+        self._read("rotation", allowed, within.of(total), again=True)
+        allowance.take(self._done["rotation"])
 
     def _is_ready(self, started: datetime) -> bool:
         """Whether all that matters was read; only what is set aside can be in the way."""
@@ -230,7 +252,7 @@ class DetailsSync:
                 collected.append(details)
                 trouble = self._failures.note(details, known=known)
                 self._done[step] += details.due.requests
-                self._watch(Progress(step, self._done[step], max(total, self._done[step])))
+                self._watch(Progress(step, self._done[step], max(total, self._done[step]), ready=self._ready))
                 if trouble or len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
                     self._land(collected, again=again)
                     collected = []

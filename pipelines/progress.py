@@ -22,12 +22,14 @@ MEANING = {
 class Progress:
     """A step's name, what is done of it, and the total where it is known: rows of lists and changes, else requests.
 
-    The total of a listing is an estimate.
+    The total of a listing is an estimate; that of history, and of reading again, is this run's share. `ready` once all
+    that is needed for follow-up is in.
     """
 
     step: str
     done: int
     total: int | None = None
+    ready: bool = False
 
 
 class Pace:

@@ -2,13 +2,14 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 from sqlalchemy import update
 
+from pipelines.details import DetailsReport, DetailsSync, Share
 from pipelines.progress import Progress
 from pipelines.warehouse import warehouse_at
 from resources.store import Store, leases
@@ -17,7 +18,7 @@ from sandbox.changes.invoices import update_invoice
 from sandbox.server import SandboxServer
 from tests.assets.dagster import DagsterSide, dagster_side, failure
 from tests.pipelines.truth import differences, expected, held
-from tests.program import Program, control
+from tests.program import NOW, Program, control
 
 COUNTS = {"rows_in", "rows_added", "rows_changed", "rows_removed", "requests", "seconds_waited_for_limit"}
 FEEDS = {"cursor /changelogs/customers", "cursor /changelogs/customer_invoices"}
@@ -327,3 +328,23 @@ def test_a_first_run_tells_when_the_company_is_ready_and_leaves_history_to_the_h
     assert said.rstrip().endswith("waits: PENNYLANE_SYNC_DETAIL_REQUESTS is 0.")
     assert program.done("sync").out.rstrip().endswith("Everything is in.")
     assert program.status()[0]["pending_payments"] == 0
+
+
+@pytest.mark.parametrize(("began", "seconds"), [("00:05", 3475), ("40:00", 1080), ("57:59", 120), ("59:59", 120)])
+def test_history_and_reading_again_end_before_the_next_hourly_run_is_due_which_would_be_left_out(
+    program: Program, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, began: str, seconds: float
+) -> None:
+    """Two minutes before the hour; who begins later has two minutes nevertheless."""
+    minute, second = map(int, began.split(":"))
+    shares: list[Share] = []
+    run = DetailsSync.run
+
+    def noted(sync: DetailsSync, share: Share, ready: Callable[[], None]) -> DetailsReport:
+        shares.append(share)
+        return run(sync, share, ready)
+
+    monkeypatch.setattr(DetailsSync, "run", noted)
+    program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
+    with dagster_side(program, lambda: NOW.replace(minute=minute, second=second)) as side:
+        assert side.run("initial_sync", sandbox.world.id).success
+    assert [share.longest for share in shares] == [seconds]

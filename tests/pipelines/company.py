@@ -1,6 +1,7 @@
 """A company in a sandbox, and a warehouse that it is synchronized into."""
 
 import functools
+import math
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class Company:
         full: bool = False,
         rotation: int = 0,
         history_seconds: float = HOUR,
+        longest: float = math.inf,
         after: float = HOUR,
         pennylane: Pennylane | None = None,
     ) -> Synced:
@@ -116,7 +118,8 @@ class Company:
             publish(landing, dict.fromkeys(self.excluded, NOW), self.clock)
             lists = ListsSync(pennylane, landing, published(landing), self.clock, watch).run(full=full)
             list_requests = pennylane.statuses.total()
-            details = DetailsSync(pennylane, landing, self.clock, watch).run(Share(rotation, history_seconds))
+            share = Share(rotation, history_seconds, longest)
+            details = DetailsSync(pennylane, landing, self.clock, watch).run(share)
         return Synced(
             lists,
             details,

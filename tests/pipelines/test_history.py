@@ -1,6 +1,8 @@
 """What matters for follow-up is read first; the history of a first or full listing follows in shares."""
 
+import threading
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from pipelines.details import DetailsSync, Share
 from pipelines.due import pending
 from pipelines.errors import NotListed
 from pipelines.landing import Landing
+from pipelines.pace import REQUESTS_PER_SECOND
 from pipelines.progress import Pace, Progress
 from sandbox.changes import customers, invoices, receipts
 from sandbox.world import World
 from tests.pipelines.company import DAY, HOUR, NOW, Company
 from tests.pipelines.conftest import MakeCompany, MakeSynced
+from tests.pipelines.disturbing import disturb
 from tests.pipelines.truth import Row, expected
 
 pytestmark = pytest.mark.usefixtures("plain_loading")
@@ -126,6 +130,76 @@ def test_history_goes_on_hour_by_hour_within_the_share_and_delays_no_change(
         hours += 1
     assert 1 < hours < 30
     assert company.differences() == []
+
+
+class Slow(Pennylane):
+    """Each answer takes two seconds of the time that `passing` replaces."""
+
+    SECONDS = 2.0
+    now = 0.0
+    _counting = threading.Lock()
+
+    def get(self, path: str, params: Any = None) -> dict[str, Any]:
+        with self._counting:
+            Slow.now += self.SECONDS
+        return super().get(path, params)
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes for the share of a sync as `Slow` says, however fast this machine is."""
+    monkeypatch.setattr("pipelines.details.time", SimpleNamespace(monotonic=lambda: Slow.now))
+
+
+@pytest.mark.usefixtures("passing")
+@pytest.mark.parametrize(
+    ("read_before", "seconds"), [(False, {"rotation": 300, "history": 300}), (True, {"rotation": 600})]
+)
+def test_history_and_reading_again_end_before_the_next_hourly_sync_however_slow_pennylane_is(
+    make_company: MakeCompany, read_before: bool, seconds: dict[str, int]
+) -> None:
+    """And history is left half of the time, at least."""
+    company = make_company(40, 800)
+    company.sync(rotation=0, history_seconds=HOUR if read_before else 0)
+    paid = invoices.create_invoice(company.world)["id"]
+    receipts.pay_invoice(company.world, id=paid)
+    company.progress.clear()
+    synced = company.sync(rotation=10_000, longest=600, pennylane=company.pennylane(Slow))
+    assert synced.details.pending.ready
+    assert company.held()["invoices"][company.id, paid]["paid"]
+    under_way = 2 * WORKERS
+    assert 300 <= synced.detail_requests <= 300 + under_way + 10
+    for step, its in seconds.items():
+        done, totals = zip(*((one.done, one.total) for one in company.progress if one.step == step), strict=True)
+        assert its / Slow.SECONDS - under_way <= max(done) <= its / Slow.SECONDS + under_way
+        assert set(totals) == {totals[0]}
+        assert max(done) <= (totals[0] or 0) <= its * REQUESTS_PER_SECOND
+    company.sync(rotation=10_000)
+    assert company.differences() == []
+
+
+def test_what_is_told_of_history_is_what_this_sync_reads_of_it(make_company: MakeCompany) -> None:
+    company = make_company(20, 200)
+    company.sync(rotation=0, history_seconds=0)
+    company.progress.clear()
+    company.sync(rotation=120, history_seconds=0)  # half of it, as long as there is anything to read again
+    (*_, last) = [one for one in company.progress if one.step == "history"]
+    assert {one.total for one in company.progress if one.step == "history"} == {60}
+    assert 59 <= last.done <= 60
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_company_is_said_to_be_ready_when_it_is_and_not_while_a_list_that_matters_cannot_be_read(
+    make_company: MakeCompany, fails: bool
+) -> None:
+    company = make_company(20, 200)
+    unpaid = max(one for what, one in _unpaid(company.world, company.server.url) if what == "customer_invoices")
+    if fails:
+        disturb(company, f"/{unpaid}/payments$", kind="status", status=400)
+    report = company.sync().details
+    assert report.pending.ready is not fails
+    said = [(one.step, one.ready) for one in company.progress if one.step in ("details", "history")]
+    assert set(said) == {("details", False), ("history", not fails)}
 
 
 def test_an_account_included_again_is_caught_up_at_once_whatever_the_share(make_company: MakeCompany) -> None:
