@@ -162,34 +162,35 @@ class Pennylane:
     def _send(self, path: str, params: Mapping[str, str | int] | None, token: str) -> requests.Response:
         ticket = self.pacer.acquire()
         headers: dict[str, str] = {}
-        status = None
+        refused_for = None
         try:
             response = self._session.get(
                 self._base + path, params=params, auth=_BearerAuth(token), timeout=_TIMEOUT, allow_redirects=False
             )
-            status = response.status_code
             headers = {name.lower(): value for name, value in response.headers.items()}
-            if status != 200 and "ratelimit-reset" not in headers:
+            if response.status_code == 429:
+                asked = _asked_to_wait(response)
+                refused_for = asked if asked <= _LONGEST_WAIT else 0.0  # that ends the sync, and the next one may ask
+            if response.status_code != 200 and "ratelimit-reset" not in headers:
                 headers.pop("date", None)  # a gateway may have answered, by a clock of its own
         except requests.RequestException as error:
             # The error's own text may hold the address with its filter; its type says enough.
             raise _Again(f"no answer ({type(error).__name__})") from None
         finally:
-            self.pacer.release(ticket, headers or None, granted=status != 429)
+            self.pacer.release(ticket, headers or None, refused_for=refused_for)
         self.statuses[response.status_code] += 1
         return response
 
     def _read(self, path: str, response: requests.Response, token: str) -> Json:
         status = response.status_code
         if status in _RETRIED:
-            after = _seconds(response.headers.get("retry-after"), default=1.0 if status == 429 else 0.0)
+            after = _asked_to_wait(response)
             if after > _LONGEST_WAIT:
                 raise AskedForSilence(
                     f"Pennylane{self._company} asks to be left alone for {after / 60:,.0f} minutes (status {status}). "
                     "Nothing is lost; the next sync goes on from here."
                 )
             if status == 429:
-                self.pacer.refused(after)
                 raise _Again("the rate limit was reached (429)", after)
             raise _Again(f"status {status}", after)
         if status == 200:
@@ -209,12 +210,14 @@ class Pennylane:
         raise PennylaneRefused(f"Pennylane{self._company} refused {path} with status {status}: {said}", status)
 
 
-def _seconds(header: str | None, default: float) -> float:
+def _asked_to_wait(response: requests.Response) -> float:
+    """Seconds for which the server wants to be left alone."""
+    unsaid = 1.0 if response.status_code == 429 else 0.0
     try:
-        seconds = float(header or "")
+        seconds = float(response.headers.get("retry-after", ""))
     except ValueError:
-        return default
-    return max(seconds, 0.0) if math.isfinite(seconds) else default
+        return unsaid
+    return max(seconds, 0.0) if math.isfinite(seconds) else unsaid
 
 
 def _json_object(response: requests.Response) -> Json:

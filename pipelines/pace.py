@@ -94,9 +94,10 @@ class ServerClock:
 class Window:
     """A window of the limit: its end in server time, and what its answers told of it, and the first of them.
 
-    `answered` are those of ours that took one of it, `refused` those that did not. `others` is the least that others
-    have asked; `others_likely`, what they have if requests arrive in the order in which they were sent, was last more
-    than before at `others_grew`.
+    `begun` is the local time at which we came to know of it. `answered` are those of ours that took one of it,
+    `refused` those that did not, `untold` those whose answer told nothing, so that they may have. `others` is the least
+    that others have asked; `others_likely`, what they have if requests arrive in the order in which they were sent, was
+    last more than before at `others_grew`.
     """
 
     reset: float = 0.0
@@ -104,6 +105,7 @@ class Window:
     left: int | None = None
     answered: int = 0
     refused: int = 0
+    untold: int = 0
     others: int = 0
     others_likely: int = 0
     others_grew: float = 0.0
@@ -125,17 +127,15 @@ class Pace:
     under_way: list[float] = field(default_factory=list)
     """When each request that has no answer yet was sent."""
     round_trip: float = 0.0
+    """Lately, on average; 0 before the first answer."""
     next_at: float = float("-inf")
-    spacing: float = 0.0
-    answered: bool = False
     heard: float = float("-inf")
     blocked_until: float = float("-inf")
 
     @property
     def wanted_in_flight(self) -> int:
         """How many requests have to be under way for the limit to be used, at the round trip measured lately."""
-        a_second = (self.limit or _DOCUMENTED_LIMIT) / WINDOW_SECONDS
-        return math.ceil(_CATCHES_UP * a_second * self.round_trip)
+        return math.ceil(_CATCHES_UP * self._limit / WINDOW_SECONDS * self.round_trip)
 
     def ask(self, now: float) -> float:
         """Seconds to wait before asking again; 0 where a request may go out now, and is taken to be sent."""
@@ -145,48 +145,53 @@ class Pace:
             self.under_way.append(now)
         return pause
 
-    def answer(self, sent: float, headers: Mapping[str, str] | None, now: float, *, granted: bool = True) -> None:
+    def answer(
+        self, sent: float, headers: Mapping[str, str] | None, now: float, refused_for: float | None = None
+    ) -> None:
         """Take note of the answer to the request that was sent then, when it has just come (None: there was none).
 
-        One that was not granted, but answered 429, took none of the limit.
+        One that was answered 429 took none of the limit, and nothing goes out for `refused_for` seconds.
         """
         if sent in self.under_way:
             self.under_way.remove(sent)
+        if refused_for is not None:
+            self.blocked_until = max(self.blocked_until, now + refused_for)
         if headers is not None:
             took = now - sent
             self.round_trip = took if not self.round_trip else 0.8 * self.round_trip + 0.2 * took
-            self._learn(headers, sent, now, granted=granted)
-            self.answered = True
-        if self.window.left and "ratelimit-remaining" not in (headers or {}):
-            self.window.left -= 1  # it may have been counted
-
-    def refused(self, until: float) -> None:
-        """The server answered 429: nothing goes out before then."""
-        self.blocked_until = max(self.blocked_until, until)
-        self.spacing = WINDOW_SECONDS / _DOCUMENTED_LIMIT
+        told = headers is not None and self._learn(headers, sent, now, granted=refused_for is None)
+        if not told and refused_for is None:
+            self.window.untold += 1
+            if self.window.left:
+                self.window.left -= 1
 
     @property
     def others(self) -> float:
         """What others ask in a window, as far as seen lately and as far as it is left to them."""
-        return min(self._seen_of_others, (1 - _OURS) * (self.limit or _DOCUMENTED_LIMIT))
+        return min(self._seen_of_others, (1 - _OURS) * self._limit)
+
+    @property
+    def _limit(self) -> int:
+        return self.limit or _DOCUMENTED_LIMIT
 
     @property
     def _seen_of_others(self) -> float:
         return max(self.window.others, self.others_before)
 
-    def _learn(self, headers: Mapping[str, str], sent: float, now: float, *, granted: bool) -> None:
+    def _learn(self, headers: Mapping[str, str], sent: float, now: float, *, granted: bool) -> bool:
+        """Take note of what an answer's headers tell. False if that is nothing that makes sense."""
+        self._set_clock(headers.get("date", ""), sent, now)
         try:
-            same_clock = "date" not in headers or self.server.observe(headers["date"], sent, now)
             limit = int(headers["ratelimit-limit"])
             remaining = int(headers["ratelimit-remaining"])
             reset = float(headers["ratelimit-reset"])
         except (KeyError, ValueError):
-            return
+            return False
         ends = self.server.earliest_local(reset) if self.server.known else now
-        if not math.isfinite(reset) or ends > now + LONGEST_WINDOW:
-            return
-        if limit <= 0 or (reset < self.window.reset and same_clock):
-            return
+        if limit <= 0 or not math.isfinite(reset) or ends > now + LONGEST_WINDOW:
+            return False
+        if reset < self.window.reset:
+            return True
         if reset != self.window.reset:
             self._begin(Window(reset, begun=now))
         window = self.window
@@ -197,7 +202,7 @@ class Pace:
         window.answered += not refused
         window.refused += refused
         self.surprised |= window.refused > 1
-        by_others = limit - remaining - window.answered
+        by_others = limit - remaining - window.answered - window.untold
         window.others = max(window.others, by_others - len(self.under_way))
         likely = by_others - sum(earlier < sent for earlier in self.under_way)
         if likely > window.others_likely:
@@ -205,10 +210,21 @@ class Pace:
         self.heard = now
         if first:
             window.first_heard, window.first_others = now, window.others
+        return True
+
+    def _set_clock(self, date_header: str, sent: float, now: float) -> None:
+        try:
+            same_clock = self.server.observe(date_header, sent, now)
+        except (ValueError, OverflowError):
+            return
+        if not same_clock:
+            self.window.reset = 0.0  # was told by another clock
 
     def _begin(self, window: Window) -> None:
-        lately = window.begun - self.heard < 2 * WINDOW_SECONDS
-        self.others_before = self._asked_by_others() if lately else 0.0
+        if window.begun - self.heard >= 2 * WINDOW_SECONDS:
+            self.others_before = 0.0
+        elif self.window.left is not None:
+            self.others_before = self._asked_by_others()
         self.surprised &= self.others_before > 0
         self.window = window
         self.windows += 1
@@ -220,10 +236,10 @@ class Pace:
         heard_for = self.heard - window.first_heard
         if heard_for < _SOONEST:
             return window.others
-        a_second = min((window.others - window.first_others) / heard_for, self._once_in_their_silence())
+        a_second = min((window.others - window.first_others) / heard_for, self._rate_of_the_silent())
         return window.others + _UNHEARD * a_second * max(self._latest_end() - self.heard, 0.0)
 
-    def _once_in_their_silence(self) -> float:
+    def _rate_of_the_silent(self) -> float:
         """Others' requests a second, had they asked once in as long as they were silent at the last answer."""
         return 1 / max(self.heard - max(self.window.others_grew, self.window.begun), _SOONEST)
 
@@ -231,40 +247,46 @@ class Pace:
         window = self.window
         return self.server.latest_local(window.reset) if self.server.known else window.begun + WINDOW_SECONDS
 
+    def _earliest_end(self) -> float:
+        return self.server.earliest_local(self.window.reset) if self.server.known else self._latest_end()
+
     def _pause(self, now: float) -> float:
         if now < self.blocked_until:
             return self.blocked_until - now
         if self.limit is None:
             return self._pause_untold(now)
-        ends = self._latest_end()
-        if now >= ends:
-            passed = int((now - ends) // WINDOW_SECONDS) + 1
-            self._begin(Window(self.window.reset + passed * WINDOW_SECONDS, begun=now))
-            ends = self._latest_end()
-        left = self.limit if self.window.left is None else self.window.left
-        unused = left - len(self.under_way)
-        usable = unused - min(self._left_to_others(now), self.limit - 1)
+        self._pass_windows(now)
+        window = self.window
+        unused = (self._limit - window.untold if window.left is None else window.left) - len(self.under_way)
+        usable = unused - min(self._left_to_others(now), self._limit - 1)
         if usable <= 0:
             if self._may_take_one_more(now):
                 return 0
-            silent_at = self.heard + _SILENT
+            silent_at, ends = self.heard + _SILENT, self._latest_end()
             return max((silent_at if now < silent_at < ends else ends) - now, _SOONEST)
         if now < self.next_at:
             return self.next_at - now
-        soonest = self.server.earliest_local(self.window.reset) if self.server.known else ends
-        ours_until_it_ends = unused - min(max(math.floor(self._until_it_ends(now)), 1), self.limit - 1)
-        evenly = (soonest - self.round_trip - now) / ours_until_it_ends
+        soonest = self._earliest_end()
+        evenly = (soonest - self.round_trip - now) / self._ours_until_it_ends(unused, now)
         late = now + self.round_trip / 2 > soonest
-        self.next_at = now + max(evenly, WINDOW_SECONDS / self.limit if late else 0.0)
+        self.next_at = now + max(evenly, WINDOW_SECONDS / self._limit if late else 0.0)
         return 0
+
+    def _pass_windows(self, now: float) -> None:
+        """Begin the window that now is in, if the one that was told of has ended."""
+        ended = now - self._latest_end()
+        if ended >= 0:
+            passed = int(ended // WINDOW_SECONDS) + 1
+            self._begin(Window(self.window.reset + passed * WINDOW_SECONDS, begun=now))
 
     def _pause_untold(self, now: float) -> float:
         """As `_pause`, while no answer has told of a limit."""
-        if self.under_way and not self.answered:
-            return 0.02  # the first answer tells
+        if self.under_way and not self.round_trip:
+            return WINDOW_SECONDS  # the first answer tells
         if now < self.next_at:
             return self.next_at - now
-        self.next_at = now + self.spacing
+        was_refused = math.isfinite(self.blocked_until)
+        self.next_at = now + (WINDOW_SECONDS / _DOCUMENTED_LIMIT if was_refused else 0.0)
         return 0
 
     def _left_to_others(self, now: float) -> int:
@@ -272,20 +294,26 @@ class Pace:
 
         One where none was seen, as somebody may have begun; all in a first window, as they have not heard of us yet.
         """
-        if self.others and self.limit and self.windows == 1:
-            return self.limit
-        until_one_arrives = 1 + math.ceil(_UNHEARD * self._others_in(self._unheard(now) + self.round_trip))
-        return max(until_one_arrives, math.floor(self._until_it_ends(now)))
+        if self.others and self.windows == 1:
+            return self._limit
+        return max(self._others_until_one_arrives(now, self.others), math.floor(self._others_until_it_ends(now)))
+
+    def _ours_until_it_ends(self, unused: int, now: float) -> int:
+        return unused - min(max(math.floor(self._others_until_it_ends(now)), 1), self._limit - 1)
+
+    def _others_until_one_arrives(self, now: float, others: float) -> int:
+        """What others who ask so much in a window may have until a request of ours arrives, and one more."""
+        return 1 + math.ceil(_UNHEARD * self._others_in(self._unheard(now) + self.round_trip, others))
 
     def _unheard(self, now: float) -> float:
         """Seconds since the last answer of this window."""
         return now - self.heard if self.window.left is not None else 0.0
 
-    def _others_in(self, seconds: float) -> float:
-        """What others may ask in so many seconds: as much as in a window on average, or as seldom as lately."""
-        return min(self.others / WINDOW_SECONDS, self._once_in_their_silence()) * seconds
+    def _others_in(self, seconds: float, others: float) -> float:
+        """What others who ask so much in a window may ask in so many seconds: as on average, or as seldom as lately."""
+        return min(others / WINDOW_SECONDS, self._rate_of_the_silent()) * seconds
 
-    def _until_it_ends(self, now: float) -> float:
+    def _others_until_it_ends(self, now: float) -> float:
         """What others may ask from the last answer on, if there was one, until the window ends.
 
         What they have asked in it already counts. Who was in our way may ask all of it when they like.
@@ -293,7 +321,7 @@ class Pace:
         if self.surprised and not self.window.others:
             return self.others
         seconds = self._unheard(now) + self._latest_end() - now
-        all_of_it = min(self._seen_of_others, self.limit or _DOCUMENTED_LIMIT)
+        all_of_it = min(self._seen_of_others, self._limit)
         return min(self.others * seconds / WINDOW_SECONDS, all_of_it - self.window.others)
 
     def _may_take_one_more(self, now: float) -> bool:
@@ -304,14 +332,13 @@ class Pace:
         asked meanwhile, by all that was seen of them, or as seldom as lately. In a first window nothing is asked where
         answers come faster than the window has requests: all would be gone before others heard of it.
         """
-        if self.under_way or self.window.left is None or self.limit is None:
+        if self.under_way or self.window.left is None:
             return False
         if not self.others:
             return self.window.left >= 1
         if now - self.heard >= _SILENT and self.windows > 1:
-            a_second = min(self._seen_of_others / WINDOW_SECONDS, self._once_in_their_silence())
-            unheard = self._unheard(now) + self.round_trip
-            return self.window.left > 1 + math.ceil(_UNHEARD * a_second * unheard)
-        if now - self.heard >= _JUST_NOW or (self.windows == 1 and self.round_trip < WINDOW_SECONDS / self.limit):
+            return self.window.left > self._others_until_one_arrives(now, self._seen_of_others)
+        if now - self.heard >= _JUST_NOW or (self.windows == 1 and self.round_trip < WINDOW_SECONDS / self._limit):
             return False
-        return self.window.left > max(self._until_it_ends(now), 1 + round(self._others_in(self.round_trip)))
+        in_a_round_trip = round(self._others_in(self.round_trip, self.others))
+        return self.window.left > max(self._others_until_it_ends(now), 1 + in_a_round_trip)

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
@@ -25,9 +25,9 @@ _CLOCKS_APART = 1.0
 class _Noted:
     """The pace, and when it was written by a clock that begins anew with the machine, and by one that does not."""
 
-    pace: Pace = field(default_factory=Pace)
-    at: float = 0.0
-    wall: float = 0.0
+    pace: Pace
+    at: float
+    wall: float
 
 
 _NOTED = TypeAdapter(_Noted)
@@ -49,6 +49,7 @@ class PaceFile:
         self._clock = clock
         self._wall = wall
         self._last = Pace()
+        self._patience = _HELD_FOR
 
     @contextmanager
     def held(self) -> Iterator[Pace]:
@@ -59,8 +60,8 @@ class PaceFile:
             yield self._last
             return
         with file:
-            pace = self._last = self._read(file.read())
             try:
+                pace = self._last = self._read(file)
                 yield pace
                 self._write(file, _NOTED.dump_json(_Noted(pace, self._clock(), self._wall())))
             finally:
@@ -69,17 +70,26 @@ class PaceFile:
     def _locked(self) -> FileIO:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
-        until = time.monotonic() + _HELD_FOR
+        try:
+            self._lock(file)
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _lock(self, file: FileIO) -> None:
+        until = time.monotonic() + self._patience
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > until:
-                    file.close()
+                    self._patience = 0.0  # until it can be had again
                     raise
                 time.sleep(0.001)
             else:
-                return file
+                self._patience = _HELD_FOR
+                return
 
     def _write(self, file: FileIO, text: bytes) -> None:
         try:
@@ -90,10 +100,10 @@ class PaceFile:
             with suppress(OSError):
                 file.truncate(0)  # without room the text before would be taken for what is so now
 
-    def _read(self, text: bytes) -> Pace:
+    def _read(self, file: FileIO) -> Pace:
         try:
-            noted = _NOTED.validate_json(text)
-        except ValidationError:
+            noted = _NOTED.validate_json(file.read())
+        except (OSError, ValidationError):
             return self._last  # of another version, cut by a kill or by a full disk, or new
         passed, by_the_wall = self._clock() - noted.at, self._wall() - noted.wall
         lately = 0 <= passed < LONGEST_WINDOW and abs(passed - by_the_wall) < _CLOCKS_APART

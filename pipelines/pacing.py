@@ -20,7 +20,6 @@ class PacingStatistics:
 
     requests: int = 0
     waited_seconds: float = 0.0
-    refused: int = 0
 
 
 class KeptPace(Protocol):
@@ -63,14 +62,14 @@ class Pacer:
         self,
         kept: KeptPace | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[threading.Condition, float], object] | None = None,
+        wait: Callable[[threading.Condition, float], object] = threading.Condition.wait,
     ) -> None:
         self.statistics = PacingStatistics()
         self._kept = kept or OwnPace()
         self._clock = clock
         self._turn = threading.Lock()
         self._changed = threading.Condition()
-        self._wait = wait or (lambda condition, seconds: condition.wait(seconds))
+        self._wait = wait
         self._stopped = False
 
     def stop(self) -> None:
@@ -111,18 +110,12 @@ class Pacer:
             now = self._clock()
             return pace.ask(now), now
 
-    def release(self, ticket: Ticket, headers: Mapping[str, str] | None, *, granted: bool = True) -> None:
+    def release(self, ticket: Ticket, headers: Mapping[str, str] | None, refused_for: float | None = None) -> None:
         """Take note of the answer to the ticket's request, when it has just come (headers None: there was none).
 
-        One that was not granted, but answered 429, took none of the limit.
+        One that was answered 429 took none of the limit, and nothing goes out for `refused_for` seconds.
         """
         with self._changed:
             with self._kept.held() as pace:
-                pace.answer(ticket.sent, headers, self._clock(), granted=granted)
+                pace.answer(ticket.sent, headers, self._clock(), refused_for)
             self._changed.notify_all()
-
-    def refused(self, retry_after: float) -> None:
-        """The server answered 429: nothing goes out for `retry_after` seconds."""
-        with self._changed, self._kept.held() as pace:
-            self.statistics.refused += 1
-            pace.refused(self._clock() + retry_after)

@@ -156,9 +156,7 @@ class Simulation:
 
     def _answer(self, pacer: Pacer, ticket: Ticket, headers: dict[str, str], retry_after: float | None) -> None:
         self._answered = True
-        pacer.release(ticket, headers, granted=retry_after is None)
-        if retry_after is not None:
-            pacer.refused(retry_after)
+        pacer.release(ticket, headers, retry_after)
         self._wake(lambda _, waiting: waiting is pacer)
         self._at(self.now + self._dawdle, partial(self._try, pacer))
 

@@ -1,10 +1,12 @@
 """What a machine's processes know together of a token's limit: kept whole, and forgotten when it is of no more use."""
 
+import errno
 import fcntl
 import resource
 import stat
 import time
 from email.utils import formatdate
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -75,8 +77,7 @@ def test_what_other_processes_asked_is_not_taken_for_that_of_another_program(mac
 
 def test_a_refusal_holds_all_of_them_up(machine: Machine) -> None:
     first = machine.pacer()
-    first.release(first.acquire(), None)
-    first.refused(30)
+    first.release(first.acquire(), None, refused_for=30)
     assert machine.waits() == pytest.approx(30, abs=0.1)
 
 
@@ -96,8 +97,7 @@ def test_what_a_killed_process_had_under_way_is_left_to_it_for_two_windows_and_n
 )
 def test_what_is_of_no_more_use_is_forgotten(machine: Machine, passed: float, by_the_wall: float) -> None:
     before = machine.pacer()
-    before.release(before.acquire(), None)
-    before.refused(10_000)
+    before.release(before.acquire(), None, refused_for=10_000)
     machine.up += passed
     machine.wall += by_the_wall
     assert machine.waits() == 0
@@ -105,8 +105,7 @@ def test_what_is_of_no_more_use_is_forgotten(machine: Machine, passed: float, by
 
 def test_a_clock_that_is_corrected_by_a_little_changes_nothing(machine: Machine) -> None:
     before = machine.pacer()
-    before.release(before.acquire(), None)
-    before.refused(10_000)
+    before.release(before.acquire(), None, refused_for=10_000)
     machine.pass_(20)
     machine.wall += 0.4
     assert machine.waits() > 9000
@@ -118,8 +117,7 @@ def test_a_file_that_makes_no_sense_is_as_good_as_none(
 ) -> None:
     machine = Machine(tmp_path_factory.mktemp("pace") / "1.json")
     before = machine.pacer()
-    before.release(before.acquire(), None)
-    before.refused(10_000)
+    before.release(before.acquire(), None, refused_for=10_000)
     whole = machine.path.read_bytes()
     for text in (whole[: cut % len(whole)], other, whole.replace(b'"limit"', b'"allowed"')):
         machine.path.write_bytes(text)
@@ -132,8 +130,7 @@ def test_a_file_that_makes_no_sense_is_as_good_as_none(
 def test_where_it_cannot_be_written_each_process_keeps_a_pace_of_its_own(machine: Machine) -> None:
     machine.path.parent.write_text("a file where the folder belongs")
     one = machine.pacer()
-    one.release(one.acquire(), None)
-    one.refused(30)
+    one.release(one.acquire(), None, refused_for=30)
     assert machine.waits() == 0
     before = machine.up
     one.acquire()
@@ -143,11 +140,11 @@ def test_where_it_cannot_be_written_each_process_keeps_a_pace_of_its_own(machine
 @pytest.mark.parametrize("room", [0, 5])
 def test_so_does_it_where_the_file_has_no_room(machine: Machine, room: int) -> None:
     one = machine.pacer()
-    one.release(one.acquire(), None)
+    ticket = one.acquire()
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
     try:
-        one.refused(30)
+        one.release(ticket, None, refused_for=30)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert machine.path.stat().st_size <= 5
@@ -164,6 +161,26 @@ def test_a_suspended_process_that_holds_it_holds_nobody_up_for_long(machine: Mac
         begun = time.monotonic()
         assert machine.waits() == 0
         assert 0.9 < time.monotonic() - begun < 30
+        begun = time.monotonic()
+        for _ in range(5):
+            one.release(one.acquire(), machine.told(remaining=20))
+        assert time.monotonic() - begun < 5  # it has waited once, of ten times
+
+
+def test_a_file_that_cannot_be_read_is_as_good_as_none(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Torn(FileIO):
+        def read(self, _: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pipelines.pace_file.FileIO", Torn)
+    one = machine.pacer()
+    one.release(one.acquire(), machine.told(remaining=0, limit=1))
+    before = machine.up
+    one.acquire()
+    assert 4 < machine.up - before <= 6
+    monkeypatch.undo()
+    with machine.kept().held() as pace:
+        assert pace.limit == 1
 
 
 def test_what_a_pacer_knows_itself_it_does_not_forget(machine: Machine) -> None:

@@ -1,5 +1,6 @@
 """The limit is kept to and used up, on a simulated clock: no request is refused, and hardly any is left unused."""
 
+from collections import Counter
 from email.utils import formatdate
 
 import pytest
@@ -134,12 +135,78 @@ def test_what_others_asked_is_forgotten_when_nothing_was_heard_for_two_windows()
         assert pace.others == others
 
 
+def test_a_window_in_which_nothing_was_heard_tells_nothing_of_others() -> None:
+    pace = Pace()
+    told = {"ratelimit-limit": "25", "ratelimit-remaining": "5", "ratelimit-reset": "1005"}
+    pace.answer(1004.0, {**told, "date": formatdate(1004, usegmt=True)}, 1004.1)
+    for now, others in ((1006.0, 19), (1011.0, 19), (1016.0, 0)):
+        pace.ask(now)
+        assert pace.others == others
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [None, {"content-type": "text/html"}, {"ratelimit-limit": "0"}, {"ratelimit-reset": "1e300"}],
+    ids=["no answer", "of a gateway", "a limit of none", "a window for ever"],
+)
+def test_requests_whose_answers_tell_nothing_are_counted_in_each_window(broken: dict[str, str] | None) -> None:
+    now = 1000.0
+    pace = Pace()
+    told = {"ratelimit-limit": "25", "ratelimit-remaining": "24", "ratelimit-reset": "1005"}
+    pace.answer(now, {**told, "date": formatdate(1000, usegmt=True)}, now + 0.1)
+    sent: Counter[int] = Counter()
+    while now < 1030:
+        now += 0.05
+        if pace.ask(now) == 0:
+            sent[int(now // WINDOW_SECONDS)] += 1
+            pace.answer(now, {**told, **broken} if broken and "content-type" not in broken else broken, now)
+    assert max(sent.values()) <= 25
+    assert sum(sent.values()) >= 5 * 20
+
+
+@pytest.mark.parametrize("date", ["yesterday", "Wed, 18 May 2033 03:33:20 +99999999999999"])
+def test_a_date_that_makes_no_sense_costs_nothing_of_what_else_is_told(date: str) -> None:
+    pace = Pace()
+    told = {"ratelimit-limit": "25", "ratelimit-remaining": "0", "ratelimit-reset": "1005"}
+    pace.answer(1000.0, {**told, "date": date}, 1000.1)
+    assert pace.limit == 25
+    assert pace.ask(1000.2) > 0
+
+
+def test_what_tells_nothing_is_not_taken_for_another_program() -> None:
+    pace = Pace()
+    told = {"date": formatdate(1000, usegmt=True), "ratelimit-limit": "25", "ratelimit-reset": "1005"}
+    pace.answer(1000.0, {**told, "ratelimit-remaining": "24"}, 1000.1)
+    for _ in range(3):
+        pace.answer(1000.2, None, 1000.3)
+    pace.answer(1000.4, {**told, "ratelimit-remaining": "20"}, 1000.5)
+    assert pace.others == 0
+    assert pace.window.left == 20
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_clock_that_is_set_anew_by_an_answer_without_limit_makes_nobody_wait(back: bool) -> None:
+    pace = Pace()
+    told = {"ratelimit-limit": "25", "ratelimit-remaining": "0"}
+    pace.answer(1000.0, {**told, "date": formatdate(9000, usegmt=True), "ratelimit-reset": "9005"}, 1000.1)
+    server = 2000 if back else 90_000
+    pace.answer(1000.2, {"date": formatdate(server, usegmt=True)}, 1000.3)
+    now = 1000.4
+    while pace.ask(now) > 0:
+        now += 0.1
+    assert now < 1006
+    pace.answer(
+        now, {**told, "date": formatdate(server + now - 1000, usegmt=True), "ratelimit-reset": str(server + 10)}, now
+    )
+    assert pace.window.left == 0
+
+
 @pytest.mark.parametrize(("remaining", "others"), [(0, 20), (7, 17)])
 def test_a_refusal_while_some_is_left_is_of_another_limit_and_may_have_taken_one(remaining: int, others: int) -> None:
     pace = Pace()
     told = {"ratelimit-limit": "25", "ratelimit-remaining": str(remaining), "ratelimit-reset": "1005"}
     for now in (1000.0, 1000.2):
-        pace.answer(now, {**told, "date": formatdate(1000, usegmt=True)}, now + 0.1, granted=False)
+        pace.answer(now, {**told, "date": formatdate(1000, usegmt=True)}, now + 0.1, refused_for=1.0)
     assert (pace.others, pace.surprised) == (others, remaining == 0)
 
 
@@ -188,7 +255,9 @@ def test_of_what_is_left_to_others_one_more_is_taken_only_by_who_has_just_heard_
 ) -> None:
     now = [1000.0]
     pacer = Pacer(clock=lambda: now[0])
-    pacer.release(pacer.acquire(), {})
+    first = pacer.acquire()
+    now[0] += 0.001
+    pacer.release(first, {})
     *tickets, last = [pacer.acquire() for _ in range(11)]
     told = {"date": formatdate(1_000_004, usegmt=True), "ratelimit-limit": "25", "ratelimit-reset": "1000005"}
     now[0] += 0.4
@@ -253,11 +322,9 @@ def test_a_refusal_stops_all_requests_for_as_long_as_it_says() -> None:
         now[0] += seconds
 
     pacer = Pacer(clock=lambda: now[0], wait=wait)
-    pacer.release(pacer.acquire(), None)
-    pacer.refused(3.5)
+    pacer.release(pacer.acquire(), None, refused_for=3.5)
     assert pacer.acquire().sent == pytest.approx(103.5)
     assert sum(waits) == pytest.approx(3.5)
-    assert pacer.statistics.refused == 1
     assert pacer.statistics.waited_seconds == pytest.approx(3.5)
 
 
