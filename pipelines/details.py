@@ -43,11 +43,12 @@ from pipelines.short_lists import Details, Key, ShortLists
 from pipelines.tables import CONTACTS, DATASET, INVOICES, MARKS, PAYMENTS, Table
 from pipelines.warehouse import id_list
 
-_AHEAD = 40
-"""Accounts and invoices whose lists may wait to be landed, up to two requests each, which a crash would repeat.
+_AHEAD = 20
+"""Accounts and invoices whose lists may wait while others are landed, up to two requests each.
 
-With as many under way as there are workers, and what half a minute brings until it is landed, that stays below what
-the limit grants in a minute.
+A crash repeats what was made in `PIECE_SECONDS` before a landing, what was under way when that began (a request of each
+worker), and what came in meanwhile (this, and two requests of each worker): that stays below what the limit grants in a
+minute, however long landing takes.
 """
 _ROUND = 5000
 """How much due work is taken from the database at once: memory does not grow with the company."""
@@ -254,9 +255,9 @@ class DetailsSync:
                 self._done[step] += details.due.requests
                 self._watch(Progress(step, self._done[step], max(total, self._done[step]), ready=self._ready))
                 if trouble or len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
+                    since = time.monotonic()  # what comes in while these are landed waits, too
                     self._land(collected, again=again)
                     collected = []
-                    since = time.monotonic()
                 if trouble:  # landed, so that the next run goes on after these
                     raise trouble.error
         self._land(collected, again=again)

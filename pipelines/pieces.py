@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from pipelines.committed import State
 from pipelines.landing import Landing
@@ -12,7 +12,7 @@ from pipelines.tables import Table
 from pipelines.warehouse import Session
 
 PIECE_ROWS = 10_000
-PIECE_SECONDS = 30.0
+PIECE_SECONDS = 25.0
 """A crash costs at most a piece: rows go to the warehouse when either is reached."""
 
 
@@ -22,15 +22,14 @@ class Pieces:
     Of each record the last word counts: its newest row, or that it is gone.
     """
 
-    def __init__(self, landing: Landing, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, landing: Landing) -> None:
         self._landing = landing
-        self._clock = clock
         self._gone: defaultdict[Table, set[int]] = defaultdict(set)
         self._empty()
 
     @property
     def full(self) -> bool:
-        return self._count >= PIECE_ROWS or self._clock() - self._since >= PIECE_SECONDS
+        return self._count >= PIECE_ROWS or time.monotonic() - self._since >= PIECE_SECONDS
 
     def add(self, table: Table, rows: list[Row]) -> None:
         """Add rows of records that are not here yet, or newer than those that are."""
@@ -49,8 +48,9 @@ class Pieces:
     def collect(self, state: State | None) -> None:
         """Put the rows where `land` merges them from; `state` as for Landing.land."""
         if any(self._rows.values()) or state is not None:
-            self._landing.collect(self._kept(), state)
-            self._empty()
+            kept = self._kept()
+            self._empty()  # now, as what comes in while these are collected waits, too
+            self._landing.collect(kept, state)
 
     def land(self, state: State, removals: Mapping[Table, Removal] | None = None) -> None:
         """Land all rows, also those that were collected; what goes was noted, or is said by `removals`."""
@@ -73,4 +73,4 @@ class Pieces:
     def _empty(self) -> None:
         self._rows: dict[Table, dict[int, Row]] = {}
         self._count = 0
-        self._since = self._clock()
+        self._since = time.monotonic()

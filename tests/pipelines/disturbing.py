@@ -1,10 +1,12 @@
 """Disturbing the sandbox that a company is in, at each address that a sync asks, in each way that a network knows."""
 
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pipelines.client import Pennylane
+from pipelines.client import Json, Pennylane
 from pipelines.errors import (
     AuthorizationFailed,
     BrokenAnswer,
@@ -77,6 +79,22 @@ class Unhurried(Pennylane):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         pacer = Pacer(clock=JumpingClock(), wait=lambda condition, _: condition.wait(0.001))
         super().__init__(*arguments, **{"pacer": pacer, "sleep": lambda _: None, **options})
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> type[Pennylane]:
+    """A client each of whose answers takes so many seconds of the time that a sync goes by."""
+    passed = [0.0]
+    passing = threading.Lock()
+    for module in ("details", "pieces"):
+        monkeypatch.setattr(f"pipelines.{module}.time", SimpleNamespace(monotonic=lambda: passed[0]))
+
+    class Slow(Pennylane):
+        def get(self, path: str, params: Any = None) -> Json:
+            with passing:
+                passed[0] += seconds
+            return super().get(path, params)
+
+    return Slow
 
 
 def disturb(company: Company, path: str, **fault: Any) -> Fault:

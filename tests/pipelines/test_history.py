@@ -1,8 +1,6 @@
 """What matters for follow-up is read first; the history of a first or full listing follows in shares."""
 
-import threading
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +16,7 @@ from sandbox.changes import customers, invoices, receipts
 from sandbox.world import World
 from tests.pipelines.company import DAY, HOUR, NOW, Company
 from tests.pipelines.conftest import MakeCompany, MakeSynced
-from tests.pipelines.disturbing import disturb
+from tests.pipelines.disturbing import disturb, slow
 from tests.pipelines.truth import Row, expected
 
 pytestmark = pytest.mark.usefixtures("plain_loading")
@@ -132,31 +130,11 @@ def test_history_goes_on_hour_by_hour_within_the_share_and_delays_no_change(
     assert company.differences() == []
 
 
-class Slow(Pennylane):
-    """Each answer takes two seconds of the time that `passing` replaces."""
-
-    SECONDS = 2.0
-    now = 0.0
-    _counting = threading.Lock()
-
-    def get(self, path: str, params: Any = None) -> dict[str, Any]:
-        with self._counting:
-            Slow.now += self.SECONDS
-        return super().get(path, params)
-
-
-@pytest.fixture
-def passing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes for the share of a sync as `Slow` says, however fast this machine is."""
-    monkeypatch.setattr("pipelines.details.time", SimpleNamespace(monotonic=lambda: Slow.now))
-
-
-@pytest.mark.usefixtures("passing")
 @pytest.mark.parametrize(
     ("read_before", "seconds"), [(False, {"rotation": 300, "history": 300}), (True, {"rotation": 600})]
 )
 def test_history_and_reading_again_end_before_the_next_hourly_sync_however_slow_pennylane_is(
-    make_company: MakeCompany, read_before: bool, seconds: dict[str, int]
+    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, read_before: bool, seconds: dict[str, int]
 ) -> None:
     """And history is left half of the time, at least."""
     company = make_company(40, 800)
@@ -164,14 +142,14 @@ def test_history_and_reading_again_end_before_the_next_hourly_sync_however_slow_
     paid = invoices.create_invoice(company.world)["id"]
     receipts.pay_invoice(company.world, id=paid)
     company.progress.clear()
-    synced = company.sync(rotation=10_000, longest=600, pennylane=company.pennylane(Slow))
+    synced = company.sync(rotation=10_000, longest=600, pennylane=company.pennylane(slow(monkeypatch, 2.0)))
     assert synced.details.pending.ready
     assert company.held()["invoices"][company.id, paid]["paid"]
     under_way = 2 * WORKERS
     assert 300 <= synced.detail_requests <= 300 + under_way + 10
     for step, its in seconds.items():
         done, totals = zip(*((one.done, one.total) for one in company.progress if one.step == step), strict=True)
-        assert its / Slow.SECONDS - under_way <= max(done) <= its / Slow.SECONDS + under_way
+        assert its / 2 - under_way <= max(done) <= its / 2 + under_way
         assert set(totals) == {totals[0]}
         assert max(done) <= (totals[0] or 0) <= its * REQUESTS_PER_SECOND
     company.sync(rotation=10_000)

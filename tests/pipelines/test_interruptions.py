@@ -15,7 +15,7 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 
 from pipelines import details, listing, pieces
 from pipelines.client import WORKERS, Pennylane
-from pipelines.committed import committed
+from pipelines.committed import State, committed
 from pipelines.details import DetailsSync
 from pipelines.due import requests_to_read
 from pipelines.errors import PennylaneUnreachable, WarehouseUnusable
@@ -23,15 +23,16 @@ from pipelines.landing import Landing
 from pipelines.pace import REQUESTS_PER_SECOND
 from pipelines.pacing import Pacer
 from pipelines.receipts import rows_with
+from pipelines.records import Row
 from pipelines.short_lists import Details
-from pipelines.tables import DATASET, INVOICES
+from pipelines.tables import DATASET, INVOICES, Table
 from pipelines.warehouse import staging_layout, warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from sandbox.changes.randomly import change_randomly
 from tests.conftest import ON_POSTGRES
 from tests.pipelines.company import PREFIX, Company
 from tests.pipelines.conftest import MakeCompany
-from tests.pipelines.disturbing import disturb, undisturbed
+from tests.pipelines.disturbing import disturb, slow, undisturbed
 from tests.pipelines.syncing import PIECE
 from tests.pipelines.test_requests import FEEDS
 from tests.pipelines.truth import KEYS, everything_stored
@@ -327,16 +328,20 @@ def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company
     _assert_whole(company)
 
 
+@pytest.mark.parametrize("pieces_end", ["by rows", "by time"])
 def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
-    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch
+    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, pieces_end: str
 ) -> None:
     """Whatever comes in while rows are landed, and while outdated invoices are read again for that."""
     company = make_company(30, 500)
     company.lists_only()
     with company.warehouse.session() as session:
         session.execute("UPDATE receivables.invoices SET synced_at = TIMESTAMPTZ '2020-01-01 00:00:00+00'")
-    monkeypatch.setattr("pipelines.details.PIECE_ROWS", 50)
-    pennylane = company.pennylane()
+    if pieces_end == "by rows":
+        monkeypatch.setattr("pipelines.details.PIECE_ROWS", 50)
+        pennylane = company.pennylane()
+    else:
+        pennylane = company.pennylane(slow(monkeypatch, 1 / REQUESTS_PER_SECOND))
     land, landed, waiting = DetailsSync._land, [pennylane.statuses.total()], [0]
 
     def watched(sync: DetailsSync, collected: list[Details], *, again: bool) -> None:
@@ -346,9 +351,27 @@ def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
 
     monkeypatch.setattr(DetailsSync, "_land", watched)
     assert company.sync(pennylane=pennylane).tally["invoices"].read > 10
-    assert len(waiting) > 5
+    assert len(waiting) > 3
     assert max(waiting) < 60 * REQUESTS_PER_SECOND
     _assert_whole(company)
+
+
+def test_pages_of_a_list_that_come_slowly_wait_for_no_others(
+    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = make_company(30, 500)
+    collected: list[int] = []
+    collect = Landing.collect
+
+    def noted(landing: Landing, rows: Mapping[Table, list[Row]], state: State | None = None) -> None:
+        collected.append(sum(map(len, rows.values())))
+        collect(landing, rows, state)
+
+    monkeypatch.setattr(Landing, "collect", noted)
+    monkeypatch.setattr("pipelines.lists._PAGES_AHEAD", 1)
+    company.lists_only(pennylane=company.pennylane(slow(monkeypatch, 31.0)))
+    assert len(collected) > 3
+    assert max(collected) <= 3 * 100
 
 
 @pytest.fixture

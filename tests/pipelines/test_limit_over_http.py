@@ -19,18 +19,22 @@ SECONDS = 27.0
 GOING = 3.0
 """Seconds after which it is at its pace: a list has one request under way until it is known how far its ids go."""
 
+DOCUMENTS = {"lists": 16_000, "details": 300}
+"""By step, enough for it to last that long."""
+
 
 class _Enough(Exception):
     pass
 
 
 @pytest.mark.parametrize("latency", [0.05, 0.2, 0.4, 0.8])
-@pytest.mark.parametrize(("step", "documents"), [("lists", 16_000), ("details", 300)])
+@pytest.mark.parametrize("step", DOCUMENTS)
 def test_a_first_sync_uses_the_limit_and_never_exceeds_it(
-    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, step: str, documents: int, latency: float
+    make_company: MakeCompany, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, latency: float
 ) -> None:
+    """As in an installation, where the pace is kept in a file."""
     monkeypatch.setattr("pipelines.pieces.PIECE_ROWS", 10**6)  # this process has the sandbox to serve, too
-    company = make_company(60, documents, rate_limit=25, latency=latency, frozen=False)
+    company = make_company(60, DOCUMENTS[step], rate_limit=25, latency=latency, frozen=False)
     seen: list[float] = []
 
     def watch(progress: Progress) -> None:
@@ -40,8 +44,9 @@ def test_a_first_sync_uses_the_limit_and_never_exceeds_it(
                 raise _Enough
 
     company.watch = watch
+    pacer = Pacer(PaceFile(tmp_path / "pace" / "1.json"))
     with pytest.raises(_Enough):
-        company.sync(after=0)
+        company.sync(after=0, pennylane=Pennylane(company.server.url, OneToken(company.server.token()), pacer=pacer))
     counted = company.requests
     assert counted["by_status"].keys() == {"200"}
     whole = [
