@@ -12,6 +12,10 @@ Made by `.venv/bin/python -m benchmarks --markdown docs/benchmark.md` ({machine}
 `make benchmark` writes this page, too, and prints the tables of [performance.md](performance.md).
 No network is needed: Pennylane is the sandbox.
 
+Here all contenders read everything in one run. By default this project does so for the small company only: once one is
+*ready*, its history has a share of each hour, so that the middle company is *complete* with the fourth hourly run and
+the large one after a week ([why, and how to have it sooner](../README.md#how-long-a-first-sync-takes)).
+
 {tables}
 
 ## Projected and measured
@@ -67,8 +71,7 @@ measures itself, against the same made-up company:
 - This project reads all contacts and payments in one run here, as the others do, also after the changes: a contact's
   change, or a payment's own status, raises no event. In its hourly runs it asks for what changed, and spends up to
   1,500 requests more (`PENNYLANE_SYNC_DETAIL_REQUESTS`) on history and on the others in turn: *complete* is when it
-  would be if nothing but the limit held it up. By default the middle company's history ends with the fourth
-  hourly run, that of the large one after a week.
+  would be if nothing but the limit held it up.
 """
 
 
