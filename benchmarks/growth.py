@@ -16,16 +16,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-import requests
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.memory import peak_mb
+from benchmarks.stand_in import Size, StandIn, stand_in
 from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.landing import Landing
@@ -47,24 +47,12 @@ class _Enough(Exception):
     """So many requests were made."""
 
 
-def token_of(url: str) -> str:
-    """A company API token of the sandbox."""
-    return str(requests.post(f"{url}/control/tokens", json={}, timeout=30).json()["token"])
+def sandbox_of(invoices: int) -> AbstractContextManager[StandIn]:
+    """A sandbox of this size, without limit and latency."""
+    return stand_in(Size("grown", max(invoices // 10, 1), invoices), limited=False, latency_ms=0)
 
 
-@contextmanager
-def sandbox_of(invoices: int) -> Iterator[str]:
-    """The address of a sandbox of this size."""
-    size = ["--companies", "1", "--customers", str(max(invoices // 10, 1)), "--invoices", str(invoices)]
-    command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--rate-limit", "0", "--control", *size]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sandbox:
-        try:
-            yield sandbox.stdout.readline().split()[-1] if sandbox.stdout else ""
-        finally:
-            sandbox.terminate()
-
-
-def sync(url: str, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:
+def sync(url: str, token: str, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:
     """A sync in this process, and what it took; `rows` are those of the lists.
 
     It is ended after so many requests for details; None: not before all are read that it would read. Dagster is
@@ -72,7 +60,7 @@ def sync(url: str, warehouse_url: str, company: int, *, details: int | None) -> 
     """
     import_module("assets")
     warehouse = warehouse_at(warehouse_url)
-    pennylane = Pennylane(url, OneToken(token_of(url)))
+    pennylane = Pennylane(url, OneToken(token))
     began, used = time.perf_counter(), time.process_time()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -108,8 +96,9 @@ def _read_details(pennylane: Pennylane, landing: Landing, most: int | None) -> N
         DetailsSync(pennylane, landing, _clock, end).run(Share(ROTATION if most is None else most))
 
 
-def in_a_process(url: str, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:
-    told = json.dumps({"url": url, "warehouse_url": warehouse_url, "company": company, "details": details})
+def in_a_process(sandbox: StandIn, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:
+    where = {"url": sandbox.url, "token": sandbox.token(), "warehouse_url": warehouse_url}
+    told = json.dumps({**where, "company": company, "details": details})
     printed = subprocess.run(
         [sys.executable, "-m", "benchmarks.growth", "--sync", told], stdout=subprocess.PIPE, text=True, check=True
     ).stdout
@@ -142,10 +131,10 @@ def mark_as_read(warehouse: Warehouse) -> None:
             session.execute("VACUUM ANALYZE")  # as the server does by itself within a minute
 
 
-def _an_hour(url: str, warehouse_url: str, company: int) -> dict[str, float]:
+def _an_hour(sandbox: StandIn, warehouse_url: str, company: int) -> dict[str, float]:
     for invoice in _some_paid(warehouse_at(warehouse_url)):
-        requests.post(f"{url}/control/changes/update_invoice", json={"id": invoice}, timeout=30).raise_for_status()
-    return in_a_process(url, warehouse_url, company, details=None)
+        sandbox.change("update_invoice", id=invoice)
+    return in_a_process(sandbox, warehouse_url, company, details=None)
 
 
 def _some_paid(warehouse: Warehouse) -> list[int]:
@@ -192,10 +181,10 @@ def main() -> None:
     with warehouses(postgres=given.postgres) as new_warehouse:
         for company, invoices in enumerate(given.sizes, start=1):
             warehouse_url = new_warehouse(f"of_{invoices}")
-            with sandbox_of(invoices) as url:
-                first = in_a_process(url, warehouse_url, company, details=OF_THE_FIRST)
+            with sandbox_of(invoices) as sandbox:
+                first = in_a_process(sandbox, warehouse_url, company, details=OF_THE_FIRST)
                 mark_as_read(warehouse_at(warehouse_url))
-                hourly = _medians([_an_hour(url, warehouse_url, company) for _ in range(HOURS)])
+                hourly = _medians([_an_hour(sandbox, warehouse_url, company) for _ in range(HOURS)])
             table.add_row(
                 f"{invoices:,}",
                 f"{first['rows'] / (first['opening'] + first['lists']):,.0f}",

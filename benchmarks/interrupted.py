@@ -49,7 +49,7 @@ class Kills:
 
 
 OF_LISTS, OF_DETAILS = Kills(12, 100, 1200, 3), Kills(6, 60, 300, 10)
-ALLOWED = 300
+ALLOWED = int(60 * LIMIT / WINDOW)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.growth import in_a_process, sandbox_of, token_of, warehouses
+from benchmarks.growth import in_a_process, sandbox_of, warehouses
+from benchmarks.stand_in import StandIn
 from pipelines.client import API, WORKERS, OneToken, Pennylane
 from pipelines.filters import condition, encoded
 from pipelines.kinds import INVOICE, Kind, Reader
@@ -35,11 +36,11 @@ _PAGES = 200
 _LOADED_ALONE = 50_000
 
 
-def delivered(url: str, invoices: int) -> float:
+def delivered(sandbox: StandIn, invoices: int) -> float:
     """Rows a second that the sandbox delivers to whoever drops them."""
     session = requests.Session()
-    session.headers["Authorization"] = f"Bearer {token_of(url)}"
-    address = f"{url}{API}/customer_invoices"
+    session.headers["Authorization"] = f"Bearer {sandbox.token()}"
+    address = f"{sandbox.url}{API}/customer_invoices"
 
     def page(order: str, *conditions: dict[str, object]) -> list[dict[str, int]]:
         parameters: dict[str, str | int] = {"limit": 100, "sort": order, **encoded(conditions)}
@@ -54,9 +55,9 @@ def delivered(url: str, invoices: int) -> float:
     return len(starts) * 100 / (time.perf_counter() - began)
 
 
-def landed(url: str, warehouse_url: str, company: int, invoices: int) -> float:
+def landed(sandbox: StandIn, warehouse_url: str, company: int, invoices: int) -> float:
     """Rows a second from records that are in memory already into the tables, as a first listing puts them there."""
-    pennylane = Pennylane(url, OneToken(token_of(url)))
+    pennylane = Pennylane(sandbox.url, OneToken(sandbox.token()))
     reader = Reader(company, frozenset(), lambda: datetime.now(UTC))
     with ThreadPoolExecutor(WORKERS) as executor:
         tasks = [Task("invoices", INVOICE, INVOICE.conditions, ALL_IDS)]
@@ -99,10 +100,10 @@ def main() -> None:
     for heading in ("into", "sandbox at most, rows/s", "loading alone", "listed and loaded", "CPU us/row"):
         table.add_column(heading, justify="right")
     for postgres in (False, True):
-        with warehouses(postgres=postgres) as new_warehouse, sandbox_of(given.invoices) as url:
-            most = delivered(url, given.invoices)
-            alone = landed(url, new_warehouse("alone"), 1, min(given.invoices, _LOADED_ALONE))
-            found = in_a_process(url, new_warehouse("listed"), 1, details=0)
+        with warehouses(postgres=postgres) as new_warehouse, sandbox_of(given.invoices) as sandbox:
+            most = delivered(sandbox, given.invoices)
+            alone = landed(sandbox, new_warehouse("alone"), 1, min(given.invoices, _LOADED_ALONE))
+            found = in_a_process(sandbox, new_warehouse("listed"), 1, details=0)
         table.add_row(
             "Postgres" if postgres else "DuckDB",
             f"{most:,.0f}",

@@ -93,16 +93,13 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(size: Size, *, limited: bool, companies: int = 1) -> Iterator[StandIn]:
+def stand_in(size: Size, *, limited: bool, companies: int = 1, latency_ms: int | None = None) -> Iterator[StandIn]:
     """A sandbox whose first company is of this size, the others small: with the real limit, or without and quicker."""
+    if latency_ms is None:
+        latency_ms = LATENCY_MS if limited else LATENCY_WITHOUT_LIMIT_MS
     command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--control", "--companies", str(companies)]
     command += ["--customers", str(size.customers), "--invoices", str(size.invoices)]
-    command += [
-        "--rate-limit",
-        str(LIMIT if limited else 0),
-        "--latency-ms",
-        str(LATENCY_MS if limited else LATENCY_WITHOUT_LIMIT_MS),
-    ]
+    command += ["--rate-limit", str(LIMIT if limited else 0), "--latency-ms", str(latency_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield StandIn(process.stdout.readline().split()[-1] if process.stdout else "")

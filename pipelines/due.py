@@ -20,6 +20,9 @@ LATELY = timedelta(days=35)
 
 HISTORY = 2
 
+_REQUESTS = "CASE WHEN received THEN 2 ELSE 1 END"
+"""What the details of a candidate cost, as `Due.requests` says."""
+
 
 @dataclass(frozen=True)
 class Due:
@@ -130,7 +133,7 @@ def requests_to_read(
     session: Session, company_id: int, now: datetime, *, but_history_until: datetime | None = None
 ) -> int:
     """How many requests all of that takes."""
-    query = f"SELECT sum(CASE WHEN received THEN 2 ELSE 1 END) FROM candidate WHERE {_UNREAD}"
+    query = f"SELECT sum({_REQUESTS}) FROM candidate WHERE {_UNREAD}"
     ((requests,),) = _from_candidates(session, company_id, now, query, but_history_until or _EVER)
     return int(requests or 0)
 
@@ -155,7 +158,7 @@ def pending(session: Session, company_id: int, now: datetime) -> Pending:
         company_id,
         now,
         f"""
-        SELECT what, rank < {HISTORY}, count(*), sum(CASE WHEN received THEN 2 ELSE 1 END)
+        SELECT what, rank < {HISTORY}, count(*), sum({_REQUESTS})
         FROM candidate WHERE last_read IS NULL GROUP BY what, rank < {HISTORY}
         """,
     )
@@ -186,8 +189,8 @@ def _oldest(session: Session, company_id: int, now: datetime, limit: int, condit
     return _due(_from_candidates(session, company_id, now, query, *(now for _ in get_args(What))))
 
 
-def _due(rows: list[tuple[What, int, bool]] | list[tuple[object, ...]]) -> list[Due]:
-    return [Due(what, int(parent_id), bool(received)) for what, parent_id, received in rows]  # type: ignore[arg-type, call-overload]
+def _due(rows: list[tuple[Any, ...]]) -> list[Due]:
+    return [Due(what, int(parent_id), bool(received)) for what, parent_id, received in rows]
 
 
 def _within(dues: list[Due], requests: int) -> Iterator[Due]:
