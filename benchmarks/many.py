@@ -117,7 +117,7 @@ def connect_all(installation: Installation, sandbox: StandIn, companies: int) ->
             ListsSync(company.pennylane, company.landing, (), installation.clock, installation.watch).run()
         installation.connections.activate(id_)
         installation.connections.record_success(id_, installation.clock(), ready=True)
-    mark_as_read(warehouse_at(installation.settings.warehouse_url))
+    mark_as_read(warehouse_at(installation.settings.warehouse_url), history=True)
 
 
 def one_tick(servers: Servers, tick: datetime, companies: int) -> tuple[list[dg.RunRecord], int]:
