@@ -1,7 +1,8 @@
 """Which contacts and payments are to be read, and in what order: derived from when each was last read.
 
 What matters for follow-up comes first: rank 0, accounts and invoices with something unpaid; rank 1, touched or paid
-lately; rank 2, history. What was never read goes newest first, what was read before goes longest ago first.
+lately; rank 2, history. What was never read goes newest first (invoices by their date, accounts by their last change),
+what was read before goes longest ago first.
 """
 
 from collections.abc import Collection, Iterator
@@ -71,7 +72,7 @@ def _candidates(company_id: int) -> str:
                     WHEN a.updated_at >= %s OR {theirs} i.updated_at >= %s) THEN 1
                     ELSE {HISTORY}
                 END AS rank,
-                CAST(NULL AS DATE) AS day, a.synced_at AS seen_at
+                CAST(a.updated_at AS DATE) AS day, a.synced_at AS seen_at
             FROM {DATASET}.accounts a
             WHERE a.company_id = {company_id} AND a.account_id NOT IN ({excluded})
         ),
@@ -114,7 +115,7 @@ def never_read(
             f"""
             SELECT what, parent_id, received FROM candidate
             WHERE {_UNREAD}
-            ORDER BY rank, what, day DESC NULLS LAST, parent_id DESC LIMIT {limit}
+            ORDER BY rank, day DESC NULLS LAST, what, parent_id DESC LIMIT {limit}
             """,
             but_history_until or _EVER,
         )

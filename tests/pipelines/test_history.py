@@ -89,13 +89,12 @@ def test_what_matters_is_read_first_and_makes_the_company_ready_then_history_new
     assert matters <= set(order[: len(matters) + WORKERS])
     assert report.pending.ready
     assert company.differences() == []
-    rows = expected(company.world, company.server.url)["invoices"]
-    days = [
-        rows[company.id, one]["date"]
-        for what, one in order
-        if what == "customer_invoices" and (what, one) not in matters
-    ]
+    truth = expected(company.world, company.server.url)
+    day_of = {("customer_invoices", one): row["date"] for (_, one), row in truth["invoices"].items()}
+    day_of |= {("customers", one): row["updated_at"].date() for (_, one), row in truth["accounts"].items()}
+    days = [day_of[one] for one in order if one not in matters]
     assert len(days) > 3 * WORKERS
+    assert {what for what, _ in set(order) - matters} == {"customers", "customer_invoices"}
     assert all(newer >= older for newer, older in zip(days, days[2 * WORKERS :], strict=False))
 
 
