@@ -26,7 +26,17 @@ from typing import Any
 from pipelines.changes import fetch
 from pipelines.client import ATTEMPTS, WORKERS, Pennylane
 from pipelines.committed import State
-from pipelines.due import Due, Pending, What, due_of, never_read, pending, requests_to_read, rotation
+from pipelines.due import (
+    Due,
+    Pending,
+    What,
+    due_of,
+    never_read,
+    never_read_history,
+    pending,
+    requests_to_read,
+    rotation,
+)
 from pipelines.errors import NotListed
 from pipelines.exclusions import published
 from pipelines.failures import Failures
@@ -90,10 +100,11 @@ class _Allowance:
         self._requests -= requests
         return True
 
-    def of(self, requests: int) -> int:
-        """How many of so many requests it will allow, at the documented limit."""
+    @property
+    def most(self) -> int:
+        """How many requests it will allow, at the documented limit."""
         until = max(self._until - time.monotonic(), 0.0) * REQUESTS_PER_SECOND
-        return int(min(requests, max(self._requests, until), self.longest * REQUESTS_PER_SECOND))
+        return int(min(max(self._requests, until), self.longest * REQUESTS_PER_SECOND))
 
     @property
     def longest(self) -> float:
@@ -165,11 +176,11 @@ class DetailsSync:
                 if self._ready:
                     when_ready()
                 self._read_again(started, share.requests, allowance)
-                self._read_unread("details", started, listed_until)  # what reading again has found to be outdated
                 self._read_unread("history", started, within=allowance)
                 if self._from_earlier:
                     self._try_what_was_set_aside(started, allowance)
-                    self._read_unread("details", started, listed_until)
+                if self._refreshed:
+                    self._read_unread("details", started, listed_until)  # what these have found to be outdated
             except BaseException:
                 self._pennylane.stop()
                 raise
@@ -182,29 +193,39 @@ class DetailsSync:
     def _read_unread(
         self, step: str, started: datetime, but_history_until: datetime | None = None, within: _Allowance | None = None
     ) -> None:
-        company_id = self._landing.company_id
-        with self._landing.warehouse.session() as session:
-            total = requests_to_read(session, company_id, started, but_history_until=but_history_until)
-        told = within.of(total) if within else total
-        while total and not (within and within.used_up):
+        company_id, most = self._landing.company_id, within.most if within else None
+        total = None
+        while not (within and within.used_up):
             limit = _ROUND + len(self._from_earlier) + len(self._failed)
             with self._landing.warehouse.session() as session:
-                dues = never_read(session, company_id, started, limit, but_history_until=but_history_until)
+                dues = (
+                    never_read(session, company_id, started, limit, but_history_until=but_history_until)
+                    if within is None
+                    else never_read_history(session, company_id, started, limit)
+                )
+                all_of_it = len(dues) < limit
+                if total is None and all_of_it:
+                    total = sum(due.requests for due in dues)
+                elif total is None:
+                    total = requests_to_read(
+                        session, company_id, started, but_history_until=but_history_until, at_most=most
+                    )
             dues = self._but_set_aside(dues)
-            if not dues:
-                return
             allowed = takewhile(lambda due: within.take(due.requests), dues) if within else dues
-            self._read(step, allowed, told, again=False)
+            self._read(step, allowed, total if most is None else min(total, most), again=False)
+            if not dues or (all_of_it and not self._refreshed):
+                return
 
     def _read_again(self, started: datetime, requests: int, allowance: _Allowance) -> None:
         with self._landing.warehouse.session() as session:
-            history = requests_to_read(session, self._landing.company_id, started)
-            chosen = rotation(session, self._landing.company_id, started, requests - min(history, requests // 2))
+            half = requests // 2
+            history = requests_to_read(session, self._landing.company_id, started, at_most=half)
+            chosen = rotation(session, self._landing.company_id, started, requests - min(history, half))
         chosen = self._but_set_aside(chosen)
         total = sum(due.requests for due in chosen)
         within = _Allowance(Share(total, longest=allowance.longest / 2 if history else allowance.longest))
         allowed = takewhile(lambda due: within.take(due.requests), chosen)
-        self._read("rotation", allowed, within.of(total), again=True)
+        self._read("rotation", allowed, min(total, within.most), again=True)
         allowance.take(self._done["rotation"])
 
     def _is_ready(self, started: datetime) -> bool:

@@ -15,6 +15,7 @@ from pipelines.unpaid import UNPAID
 from pipelines.warehouse import Session, id_list
 
 What = Literal["contacts", "payments"]
+_KINDS: tuple[What, ...] = get_args(What)
 
 LATELY = timedelta(days=35)
 """A payment term and a few days: how long a paid invoice is looked at hourly, since bank matches may be undone."""
@@ -94,8 +95,14 @@ def _from_candidates(
     return session.rows(f"{_candidates(company_id)} {query}", lately, lately, lately, *parameters)
 
 
+def _of_each_kind(query: str) -> str:
+    """A query of the candidates of each kind by itself: what one table alone answers goes by its index, or at once."""
+    return " UNION ALL ".join(f"({query.format(what=what)})" for what in _KINDS)
+
+
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
 
+_NEWEST = "day DESC NULLS LAST, parent_id DESC"
 _UNREAD = f"last_read IS NULL AND (rank < {HISTORY} OR seen_at IS NULL OR seen_at > %s)"
 
 
@@ -107,19 +114,19 @@ def never_read(
     `but_history_until` leaves out the history that a listing brought, which ended then; not what an event, or an
     account that is included again, brought since.
     """
-    return _due(
-        _from_candidates(
-            session,
-            company_id,
-            now,
-            f"""
-            SELECT what, parent_id, received FROM candidate
-            WHERE {_UNREAD}
-            ORDER BY rank, day DESC NULLS LAST, what, parent_id DESC LIMIT {limit}
-            """,
-            but_history_until or _EVER,
-        )
+    order = f"rank, {_NEWEST}"
+    unread = _of_each_kind(f"SELECT * FROM {{what}} WHERE {_UNREAD} ORDER BY {order} LIMIT {limit}")
+    query = f"SELECT what, parent_id, received FROM ({unread}) AS unread ORDER BY {order}, what LIMIT {limit}"
+    return _due(_from_candidates(session, company_id, now, query, *(but_history_until or _EVER for _ in _KINDS)))
+
+
+def never_read_history(session: Session, company_id: int, now: datetime, limit: int) -> list[Due]:
+    """At most `limit` of the history that was never read since it last changed; a million are sorted by days alone."""
+    unread = _of_each_kind(
+        f"SELECT * FROM {{what}} WHERE last_read IS NULL AND rank = {HISTORY} ORDER BY {_NEWEST} LIMIT {limit}"
     )
+    query = f"SELECT what, parent_id, received FROM ({unread}) AS unread ORDER BY {_NEWEST}, what LIMIT {limit}"
+    return _due(_from_candidates(session, company_id, now, query))
 
 
 def due_of(session: Session, company_id: int, now: datetime, what: What, parents: Collection[int]) -> list[Due]:
@@ -131,10 +138,18 @@ def due_of(session: Session, company_id: int, now: datetime, what: What, parents
 
 
 def requests_to_read(
-    session: Session, company_id: int, now: datetime, *, but_history_until: datetime | None = None
+    session: Session,
+    company_id: int,
+    now: datetime,
+    *,
+    but_history_until: datetime | None = None,
+    at_most: int | None = None,
 ) -> int:
-    """How many requests all of that takes."""
-    query = f"SELECT sum({_REQUESTS}) FROM candidate WHERE {_UNREAD}"
+    """How many requests all of that takes; where they are more than `at_most`, some number that is no less."""
+    unread = f"SELECT received FROM candidate WHERE {_UNREAD}"
+    if at_most is not None:
+        unread = f"{unread} LIMIT {at_most}"  # counting all of a long history takes as long as reading it from the disk
+    query = f"SELECT sum({_REQUESTS}) FROM ({unread}) AS unread"
     ((requests,),) = _from_candidates(session, company_id, now, query, but_history_until or _EVER)
     return int(requests or 0)
 
@@ -154,40 +169,30 @@ def rotation(session: Session, company_id: int, now: datetime, requests: int) ->
 
 def pending(session: Session, company_id: int, now: datetime) -> Pending:
     """How much was never read since it last changed."""
-    rows = _from_candidates(
-        session,
-        company_id,
-        now,
-        f"""
-        SELECT what, rank < {HISTORY}, count(*), sum({_REQUESTS})
-        FROM candidate WHERE last_read IS NULL GROUP BY what, rank < {HISTORY}
-        """,
+    query = _of_each_kind(
+        f"SELECT '{{what}}', count(*), count(*) FILTER (WHERE rank < {HISTORY}), sum({_REQUESTS}) "
+        "FROM {what} WHERE last_read IS NULL"
     )
-    count = {what: sum(int(number) for of, _, number, _ in rows if of == what) for what in ("contacts", "payments")}
+    rows = _from_candidates(session, company_id, now, query)
+    count = {what: int(number) for what, number, *_ in rows}
     return Pending(
         contacts=count["contacts"],
         payments=count["payments"],
-        requests=sum(int(requests) for _, _, _, requests in rows),
-        ready=not any(matters for _, matters, _, _ in rows),
+        requests=sum(int(requests or 0) for *_, requests in rows),
+        ready=not any(matters for _, _, matters, _ in rows),
     )
 
 
 def _oldest(session: Session, company_id: int, now: datetime, limit: int, condition: str) -> list[Due]:
-    """At most `limit` of what was read before; each kind by itself, which an index on its times answers."""
+    """At most `limit` of what was read before."""
     if limit <= 0:
         return []
-    oldest = " UNION ALL ".join(
-        f"""(
-            SELECT * FROM {what} WHERE last_read < %s AND {condition}
-            ORDER BY last_read LIMIT {limit}
-        )"""
-        for what in get_args(What)
-    )
+    oldest = f"SELECT * FROM {{what}} WHERE last_read < %s AND {condition} ORDER BY last_read LIMIT {limit}"
     query = f"""
-        SELECT what, parent_id, received FROM ({oldest}) AS oldest
+        SELECT what, parent_id, received FROM ({_of_each_kind(oldest)}) AS oldest
         ORDER BY last_read, rank, parent_id DESC LIMIT {limit}
     """
-    return _due(_from_candidates(session, company_id, now, query, *(now for _ in get_args(What))))
+    return _due(_from_candidates(session, company_id, now, query, *(now for _ in _KINDS)))
 
 
 def _due(rows: list[tuple[Any, ...]]) -> list[Due]:
