@@ -37,7 +37,7 @@ _DETAILS = (CONTACTS, PAYMENTS)
 _FIRST_HISTORY_SECONDS = 300.0
 _HOUR = 3600.0
 _SPARED_SECONDS = 120.0
-"""Before the full hour, for what is under way then, and to land it; who begins in them has as long nevertheless."""
+"""Before the full hour, for what is under way then, and to land it."""
 
 
 class SyncConfig(dg.Config):
@@ -163,14 +163,18 @@ def details(
 def _share(installation: Installation, company: Company) -> Share:
     """What the run may spend on history and on reading again; a first sync at least as long as people wait for it.
 
-    It ends before the next hourly run is due, which would be left out while this one goes on.
+    It ends before the next hourly run is due, which would be left out while this one goes on. A first sync may have
+    gone beyond one when it comes to that.
     """
     requests = installation.settings.pennylane_sync_detail_requests
     seconds = requests / REQUESTS_PER_SECOND
     if not company.connection.last_sync_at:
         seconds = max(seconds, _FIRST_HISTORY_SECONDS)
-    of_the_hour = installation.clock().timestamp() % _HOUR
-    return Share(requests, seconds, longest=max(_HOUR - of_the_hour - _SPARED_SECONDS, _SPARED_SECONDS))
+
+    def longest() -> float:
+        return max(_HOUR - installation.clock().timestamp() % _HOUR - _SPARED_SECONDS, 0.0)
+
+    return Share(requests, seconds, longest)
 
 
 def _warn(context: dg.AssetExecutionContext, unreadable: list[str]) -> None:

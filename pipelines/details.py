@@ -43,7 +43,7 @@ from pipelines.failures import Failures
 from pipelines.kinds import INVOICE, Reader
 from pipelines.landing import Landing
 from pipelines.pace import REQUESTS_PER_SECOND
-from pipelines.pieces import PIECE_ROWS, PIECE_SECONDS
+from pipelines.pieces import PIECE_ROWS, PieceTimer
 from pipelines.prefetch import completed, prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.receipts import invoices_outdated_by, rows_with
@@ -74,12 +74,12 @@ class Share:
     """What a run may spend on details that no event asked for.
 
     So many requests; history goes on for so many seconds where Pennylane's limit lets more be made in them. However
-    slow it is, all of that ends after `longest` seconds.
+    slow it is, all of that ends after as many seconds as `longest` says when it begins.
     """
 
     requests: int
     seconds: float = 0.0
-    longest: float = math.inf
+    longest: Callable[[], float] = lambda: math.inf
 
 
 class _Allowance:
@@ -89,7 +89,7 @@ class _Allowance:
         self.used_up = False
         self._requests = share.requests
         self._until = time.monotonic() + share.seconds
-        self._ends = time.monotonic() + share.longest
+        self._ends = time.monotonic() + share.longest()
 
     def take(self, requests: int) -> bool:
         """Whether so many requests may be made; if so they are taken."""
@@ -163,7 +163,6 @@ class DetailsSync:
                 "Run a whole sync first: pennylane-sync activate"
             )
         started = self._clock()
-        allowance = _Allowance(share)
         noted = self._landing.state.get("listed_until")
         listed_until = datetime.fromisoformat(noted) if noted else None
         with (
@@ -171,16 +170,19 @@ class DetailsSync:
             ThreadPoolExecutor(WORKERS, "refresh") as self._refreshing,  # not behind all the lists that are under way
         ):
             try:
-                self._read_unread("details", started, listed_until)
+                self._read_what_matters(started, listed_until)
                 self._ready = self._is_ready(started)
                 if self._ready:
                     when_ready()
+                allowance = _Allowance(share)
                 self._read_again(started, share.requests, allowance)
-                self._read_unread("history", started, within=allowance)
+                if self._refreshed:
+                    self._read_what_matters(started, listed_until)  # what that has found to be outdated
+                self._read_history(started, allowance)
                 if self._from_earlier:
                     self._try_what_was_set_aside(started, allowance)
                 if self._refreshed:
-                    self._read_unread("details", started, listed_until)  # what these have found to be outdated
+                    self._read_what_matters(started, listed_until)
             except BaseException:
                 self._pennylane.stop()
                 raise
@@ -190,40 +192,52 @@ class DetailsSync:
         self._failures.conclude()
         return self._report
 
-    def _read_unread(
-        self, step: str, started: datetime, but_history_until: datetime | None = None, within: _Allowance | None = None
-    ) -> None:
-        company_id, most = self._landing.company_id, within.most if within else None
-        total = None
-        while not (within and within.used_up):
-            limit = _ROUND + len(self._from_earlier) + len(self._failed)
+    def _read_what_matters(self, started: datetime, but_history_until: datetime | None) -> None:
+        company_id, total = self._landing.company_id, None
+        while True:
+            limit = self._round()
             with self._landing.warehouse.session() as session:
-                dues = (
-                    never_read(session, company_id, started, limit, but_history_until=but_history_until)
-                    if within is None
-                    else never_read_history(session, company_id, started, limit)
-                )
+                dues = never_read(session, company_id, started, limit, but_history_until=but_history_until)
                 all_of_it = len(dues) < limit
                 if total is None and all_of_it:
                     total = sum(due.requests for due in dues)
                 elif total is None:
-                    total = requests_to_read(
-                        session, company_id, started, but_history_until=but_history_until, at_most=most
-                    )
+                    total = requests_to_read(session, company_id, started, but_history_until=but_history_until)
             dues = self._but_set_aside(dues)
-            allowed = takewhile(lambda due: within.take(due.requests), dues) if within else dues
-            self._read(step, allowed, total if most is None else min(total, most), again=False)
-            if not dues or (all_of_it and not self._refreshed):
+            if not dues:
                 return
+            self._read("details", dues, total, again=False)
+            if all_of_it and not self._refreshed:
+                return
+
+    def _read_history(self, started: datetime, within: _Allowance) -> None:
+        company_id, most = self._landing.company_id, within.most
+        if not most:
+            return
+        with self._landing.warehouse.session() as session:
+            total = min(requests_to_read(session, company_id, started, at_most=most), most)
+        while not within.used_up:
+            with self._landing.warehouse.session() as session:
+                dues = never_read_history(session, company_id, started, self._round(most))
+            dues = self._but_set_aside(dues)
+            if not dues:
+                return
+            self._read("history", takewhile(lambda due: within.take(due.requests), dues), total, again=False)
+
+    def _round(self, most: int = _ROUND) -> int:
+        """How much is taken from the database at once; what is set aside may be among it, and is left there."""
+        return min(most, _ROUND) + len(self._from_earlier) + len(self._failed)
 
     def _read_again(self, started: datetime, requests: int, allowance: _Allowance) -> None:
         with self._landing.warehouse.session() as session:
-            half = requests // 2
+            half = max(requests - requests // 2, 2)
             history = requests_to_read(session, self._landing.company_id, started, at_most=half)
             chosen = rotation(session, self._landing.company_id, started, requests - min(history, half))
         chosen = self._but_set_aside(chosen)
         total = sum(due.requests for due in chosen)
-        within = _Allowance(Share(total, longest=allowance.longest / 2 if history else allowance.longest))
+        only_set_aside = history <= 2 * len(self._slow_to_fail | self._failed)
+        longest = allowance.longest if only_set_aside else allowance.longest / 2
+        within = _Allowance(Share(total, longest=lambda: longest))
         allowed = takewhile(lambda due: within.take(due.requests), chosen)
         self._read("rotation", allowed, min(total, within.most), again=True)
         allowance.take(self._done["rotation"])
@@ -262,22 +276,23 @@ class DetailsSync:
         """As many as are left of the share, at what they cost if they fail again; the others wait for the next run."""
         for number, due in enumerate(dues):
             attempts = ATTEMPTS if (_TABLES[due.what], due.parent_id) in self._slow_to_fail else 1
-            if not allowance.take(due.requests * attempts) and number >= _LEAST_TRIED_AGAIN:
+            allowed = allowance.take(due.requests * attempts)
+            if not allowed and (number >= _LEAST_TRIED_AGAIN or not allowance.longest):
                 return
             yield due
 
     def _read(self, step: str, dues: Iterable[Due], total: int, *, again: bool, known: bool = False) -> None:
         collected: list[Details] = []
-        since = time.monotonic()
+        timer = PieceTimer()
         with prefetched(completed(self._executor, self._lists.read, dues, WORKERS), _AHEAD) as results:
             for details in results:
                 collected.append(details)
                 trouble = self._failures.note(details, known=known)
                 self._done[step] += details.due.requests
                 self._watch(Progress(step, self._done[step], max(total, self._done[step]), ready=self._ready))
-                if trouble or len(collected) >= PIECE_ROWS or time.monotonic() - since >= PIECE_SECONDS:
-                    since = time.monotonic()  # what comes in while these are landed waits, too
-                    self._land(collected, again=again)
+                if trouble or len(collected) >= PIECE_ROWS or timer.is_up:
+                    with timer.landing():
+                        self._land(collected, again=again)
                     collected = []
                 if trouble:  # landed, so that the next run goes on after these
                     raise trouble.error

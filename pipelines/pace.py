@@ -152,6 +152,7 @@ class Pace:
 
         One that was answered 429 took none of the limit, and nothing goes out for `refused_for` seconds.
         """
+        may_be_counted = sent in self.under_way and refused_for is None
         if sent in self.under_way:
             self.under_way.remove(sent)
         if refused_for is not None:
@@ -160,7 +161,7 @@ class Pace:
             took = now - sent
             self.round_trip = took if not self.round_trip else 0.8 * self.round_trip + 0.2 * took
         told = headers is not None and self._learn(headers, sent, now, granted=refused_for is None)
-        if not told and refused_for is None:
+        if not told and may_be_counted:
             self.window.untold += 1
             if self.window.left:
                 self.window.left -= 1
@@ -180,7 +181,21 @@ class Pace:
 
     def _learn(self, headers: Mapping[str, str], sent: float, now: float, *, granted: bool) -> bool:
         """Take note of what an answer's headers tell. False if that is nothing that makes sense."""
-        self._set_clock(headers.get("date", ""), sent, now)
+        same_clock = self._same_clock(headers.get("date", ""), sent, now)
+        told = self._learn_limit(headers, sent, now, granted=granted, same_clock=same_clock)
+        if not told and not same_clock:
+            self.window.reset = 0.0  # was told by another clock
+        return told
+
+    def _same_clock(self, date_header: str, sent: float, now: float) -> bool:
+        try:
+            return self.server.observe(date_header, sent, now)
+        except (ValueError, OverflowError):
+            return True
+
+    def _learn_limit(
+        self, headers: Mapping[str, str], sent: float, now: float, *, granted: bool, same_clock: bool
+    ) -> bool:
         try:
             limit = int(headers["ratelimit-limit"])
             remaining = int(headers["ratelimit-remaining"])
@@ -190,7 +205,7 @@ class Pace:
         ends = self.server.earliest_local(reset) if self.server.known else now
         if limit <= 0 or not math.isfinite(reset) or ends > now + LONGEST_WINDOW:
             return False
-        if reset < self.window.reset:
+        if reset < self.window.reset and same_clock:
             return True
         if reset != self.window.reset:
             self._begin(Window(reset, begun=now))
@@ -211,14 +226,6 @@ class Pace:
         if first:
             window.first_heard, window.first_others = now, window.others
         return True
-
-    def _set_clock(self, date_header: str, sent: float, now: float) -> None:
-        try:
-            same_clock = self.server.observe(date_header, sent, now)
-        except (ValueError, OverflowError):
-            return
-        if not same_clock:
-            self.window.reset = 0.0  # was told by another clock
 
     def _begin(self, window: Window) -> None:
         if window.begun - self.heard >= 2 * WINDOW_SECONDS:

@@ -2,7 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 from pipelines.committed import State
 from pipelines.landing import Landing
@@ -14,6 +15,29 @@ from pipelines.warehouse import Session
 PIECE_ROWS = 10_000
 PIECE_SECONDS = 25.0
 """A crash costs at most a piece: rows go to the warehouse when either is reached."""
+_LEAST_SECONDS = 2.0
+"""After a landing, however long it took, so that the next one has something to land."""
+
+
+class PieceTimer:
+    """Tells when a piece has lasted long enough, counted from when the one before was begun to be landed.
+
+    What comes in while that is landed waits, too, and a crash would repeat it.
+    """
+
+    def __init__(self) -> None:
+        self._due_at = time.monotonic() + PIECE_SECONDS
+
+    @property
+    def is_up(self) -> bool:
+        return time.monotonic() >= self._due_at
+
+    @contextmanager
+    def landing(self) -> Iterator[None]:
+        """While this is entered, a piece is landed."""
+        due_at = time.monotonic() + PIECE_SECONDS
+        yield
+        self._due_at = max(due_at, time.monotonic() + _LEAST_SECONDS)
 
 
 class Pieces:
@@ -25,11 +49,12 @@ class Pieces:
     def __init__(self, landing: Landing) -> None:
         self._landing = landing
         self._gone: defaultdict[Table, set[int]] = defaultdict(set)
+        self._timer = PieceTimer()
         self._empty()
 
     @property
     def full(self) -> bool:
-        return self._count >= PIECE_ROWS or time.monotonic() - self._since >= PIECE_SECONDS
+        return self._count >= PIECE_ROWS or self._timer.is_up
 
     def add(self, table: Table, rows: list[Row]) -> None:
         """Add rows of records that are not here yet, or newer than those that are."""
@@ -48,9 +73,9 @@ class Pieces:
     def collect(self, state: State | None) -> None:
         """Put the rows where `land` merges them from; `state` as for Landing.land."""
         if any(self._rows.values()) or state is not None:
-            kept = self._kept()
-            self._empty()  # now, as what comes in while these are collected waits, too
-            self._landing.collect(kept, state)
+            with self._timer.landing():
+                self._landing.collect(self._kept(), state)
+            self._empty()
 
     def land(self, state: State, removals: Mapping[Table, Removal] | None = None) -> None:
         """Land all rows, also those that were collected; what goes was noted, or is said by `removals`."""
@@ -73,4 +98,3 @@ class Pieces:
     def _empty(self) -> None:
         self._rows: dict[Table, dict[int, Row]] = {}
         self._count = 0
-        self._since = time.monotonic()

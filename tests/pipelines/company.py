@@ -106,7 +106,7 @@ class Company:
         full: bool = False,
         rotation: int = 0,
         history_seconds: float = HOUR,
-        longest: float = math.inf,
+        longest: Callable[[], float] = lambda: math.inf,
         after: float = HOUR,
         pennylane: Pennylane | None = None,
     ) -> Synced:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipelines import details
 from pipelines.client import WORKERS, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.due import pending
@@ -141,7 +142,7 @@ def test_history_and_reading_again_end_before_the_next_hourly_sync_however_slow_
     paid = invoices.create_invoice(company.world)["id"]
     receipts.pay_invoice(company.world, id=paid)
     company.progress.clear()
-    synced = company.sync(rotation=10_000, longest=600, pennylane=company.pennylane(slow(monkeypatch, 2.0)))
+    synced = company.sync(rotation=10_000, longest=lambda: 600, pennylane=company.pennylane(slow(monkeypatch, 2.0)))
     assert synced.details.pending.ready
     assert company.held()["invoices"][company.id, paid]["paid"]
     under_way = 2 * WORKERS
@@ -153,6 +154,42 @@ def test_history_and_reading_again_end_before_the_next_hourly_sync_however_slow_
         assert max(done) <= (totals[0] or 0) <= its * REQUESTS_PER_SECOND
     company.sync(rotation=10_000)
     assert company.differences() == []
+
+
+def test_how_long_history_may_go_on_is_asked_when_all_that_matters_is_in(make_company: MakeCompany) -> None:
+    """A first sync may take beyond the full hour before that."""
+    company = make_company(20, 200)
+    asked: list[tuple[set[str], bool]] = []
+
+    def longest() -> float:
+        asked.append(({one.step for one in company.progress} - {"lists"}, _pending(company).ready))
+        return HOUR
+
+    company.sync(rotation=10_000, longest=longest)
+    assert asked == [({"details"}, True)]
+    assert company.differences() == []
+
+
+@pytest.mark.parametrize("step", ["details", "history"])
+def test_what_is_taken_from_the_database_in_rounds_is_all_read_and_the_total_known_from_the_first(
+    make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(details, "_ROUND", 20)
+    company = make_company(20, 200)
+    company.sync()
+    assert company.differences() == []
+    told = [one for one in company.progress if one.step == step]
+    assert told[-1].done > 3 * 20
+    assert {one.total for one in told} == {told[-1].done}
+
+
+def test_a_share_of_a_few_requests_reads_history_too(make_company: MakeCompany) -> None:
+    company = make_company(20, 200)
+    company.sync(rotation=0, history_seconds=0)
+    before = _pending(company).requests
+    for _ in range(3):
+        company.sync(rotation=2, history_seconds=0)
+    assert _pending(company).requests <= before - 3
 
 
 def test_what_is_told_of_history_is_what_this_sync_reads_of_it(make_company: MakeCompany) -> None:

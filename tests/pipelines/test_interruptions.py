@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 
 from pipelines import details, listing, pieces
 from pipelines.client import WORKERS, Pennylane
-from pipelines.committed import State, committed
+from pipelines.committed import committed
 from pipelines.details import DetailsSync
 from pipelines.due import requests_to_read
 from pipelines.errors import PennylaneUnreachable, WarehouseUnusable
@@ -23,9 +24,8 @@ from pipelines.landing import Landing
 from pipelines.pace import REQUESTS_PER_SECOND
 from pipelines.pacing import Pacer
 from pipelines.receipts import rows_with
-from pipelines.records import Row
 from pipelines.short_lists import Details
-from pipelines.tables import DATASET, INVOICES, Table
+from pipelines.tables import DATASET, INVOICES
 from pipelines.warehouse import staging_layout, warehouse_at
 from sandbox.changes import customers, invoices, receipts
 from sandbox.changes.randomly import change_randomly
@@ -356,22 +356,34 @@ def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
     _assert_whole(company)
 
 
-def test_pages_of_a_list_that_come_slowly_wait_for_no_others(
+@pytest.mark.parametrize(("landing", "due_after"), [(0, 25), (10, 15), (24, 2), (600, 2)])
+def test_the_time_of_a_piece_begins_with_the_landing_before_it_which_may_take_longer(
+    monkeypatch: pytest.MonkeyPatch, landing: float, due_after: float
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("pipelines.pieces.time", SimpleNamespace(monotonic=lambda: now[0]))
+    timer = pieces.PieceTimer()
+    with timer.landing():
+        now[0] += landing
+    now[0] += due_after - 0.5
+    assert not timer.is_up
+    now[0] += 0.5
+    assert timer.is_up
+
+
+def test_rows_of_a_list_that_comes_slowly_wait_no_longer_than_a_piece_lasts(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    company = make_company(30, 500)
-    collected: list[int] = []
-    collect = Landing.collect
-
-    def noted(landing: Landing, rows: Mapping[Table, list[Row]], state: State | None = None) -> None:
-        collected.append(sum(map(len, rows.values())))
-        collect(landing, rows, state)
-
-    monkeypatch.setattr(Landing, "collect", noted)
-    monkeypatch.setattr("pipelines.lists._PAGES_AHEAD", 1)
-    company.lists_only(pennylane=company.pennylane(slow(monkeypatch, 31.0)))
-    assert len(collected) > 3
-    assert max(collected) <= 3 * 100
+    now = [100.0]
+    monkeypatch.setattr("pipelines.pieces.time", SimpleNamespace(monotonic=lambda: now[0]))
+    company = make_company(1, 1)
+    with Landing.opened(company.warehouse, company.id, company.work_dir) as landing:
+        of_a_list = pieces.Pieces(landing)
+        for _ in range(2):
+            for seconds, full in ((24.5, False), (0.5, True)):
+                now[0] += seconds
+                assert of_a_list.full == full
+            of_a_list.collect({})
 
 
 @pytest.fixture

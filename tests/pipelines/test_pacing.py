@@ -173,10 +173,32 @@ def test_a_date_that_makes_no_sense_costs_nothing_of_what_else_is_told(date: str
     assert pace.ask(1000.2) > 0
 
 
+def test_a_clock_that_is_set_anew_within_a_window_does_not_make_our_own_requests_those_of_others() -> None:
+    pace = Pace()
+    told = {"ratelimit-limit": "25", "ratelimit-reset": "1005"}
+    for number in range(15):
+        date = formatdate(1001 if number < 10 else 1004, usegmt=True)
+        headers = {**told, "date": date, "ratelimit-remaining": str(24 - number)}
+        pace.answer(1000 + number / 10, headers, 1000.05 + number / 10)
+    assert pace.others == 0
+    assert pace.window.left == 10
+
+
+def test_a_request_given_up_long_ago_is_not_counted_in_the_window_in_which_it_fails() -> None:
+    pace = Pace()
+    pace.ask(1000.0)
+    told = {"ratelimit-limit": "25", "ratelimit-remaining": "24", "ratelimit-reset": "1061"}
+    pace.ask(1060.0)
+    pace.answer(1060.0, {**told, "date": formatdate(1060, usegmt=True)}, 1060.1)
+    pace.answer(1000.0, None, 1060.2)
+    assert pace.window.left == 24
+
+
 def test_what_tells_nothing_is_not_taken_for_another_program() -> None:
     pace = Pace()
     told = {"date": formatdate(1000, usegmt=True), "ratelimit-limit": "25", "ratelimit-reset": "1005"}
     pace.answer(1000.0, {**told, "ratelimit-remaining": "24"}, 1000.1)
+    pace.under_way = [1000.2] * 3
     for _ in range(3):
         pace.answer(1000.2, None, 1000.3)
     pace.answer(1000.4, {**told, "ratelimit-remaining": "20"}, 1000.5)
