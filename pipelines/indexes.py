@@ -38,6 +38,7 @@ INDEXES = dict(
         _index(INVOICES, "company_id", "updated_at"),
         _few(INVOICES, "unpaid", "account_id", UNPAID),
         _few(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
+        _few(INVOICES, "never_read", "date DESC NULLS LAST, invoice_id DESC", "payments_synced_at IS NULL"),
         *(_few(table, "unread", table.id_column, "synced_at IS NULL") for table in (ACCOUNTS, INVOICES, CREDIT_NOTES)),
         _index(ACCOUNTS, "company_id", "contacts_synced_at"),
     ]
