@@ -37,7 +37,7 @@ _DETAILS = (CONTACTS, PAYMENTS)
 _FIRST_HISTORY_SECONDS = 300.0
 _HOUR = 3600.0
 _SPARED_SECONDS = 120.0
-"""Before the full hour, for what is under way then, and to land it."""
+"""Before the full hour, for what is under way then, and to land it; those that each run has."""
 
 
 class SyncConfig(dg.Config):
@@ -163,16 +163,19 @@ def details(
 def _share(installation: Installation, company: Company) -> Share:
     """What the run may spend on history and on reading again; a first sync at least as long as people wait for it.
 
-    It ends before the next hourly run is due, which would be left out while this one goes on. A first sync may have
-    gone beyond one when it comes to that.
+    It ends before the next hourly run is due, which would be left out while this one goes on; unless it has just begun,
+    when changes have just been read. A first sync may have gone beyond a full hour when it comes to that.
     """
+    began = installation.clock()
     requests = installation.settings.pennylane_sync_detail_requests
     seconds = requests / REQUESTS_PER_SECOND
     if not company.connection.last_sync_at:
         seconds = max(seconds, _FIRST_HISTORY_SECONDS)
 
     def longest() -> float:
-        return max(_HOUR - installation.clock().timestamp() % _HOUR - _SPARED_SECONDS, 0.0)
+        now = installation.clock()
+        until_the_hour = _HOUR - now.timestamp() % _HOUR
+        return max(until_the_hour - _SPARED_SECONDS, _SPARED_SECONDS - (now - began).total_seconds(), 0.0)
 
     return Share(requests, seconds, longest)
 

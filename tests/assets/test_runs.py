@@ -330,21 +330,33 @@ def test_a_first_run_tells_when_the_company_is_ready_and_leaves_history_to_the_h
     assert program.status()[0]["pending_payments"] == 0
 
 
-@pytest.mark.parametrize(("began", "seconds"), [("00:05", 3475), ("57:59", 1), ("59:59", 0)])
+@pytest.mark.parametrize(
+    ("began", "passed_and_left"),
+    [("00:05", {0: 3475, 600: 2875}), ("40:00", {0: 1080, 1140: 0, 1300: 3380}), ("58:30", {0: 120, 50: 70, 85: 35})],
+)
 def test_history_and_reading_again_end_before_the_next_hourly_run_is_due_which_would_be_left_out(
-    program: Program, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, began: str, seconds: float
+    program: Program,
+    sandbox: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    began: str,
+    passed_and_left: dict[int, float],
 ) -> None:
-    """Two minutes before the hour."""
+    """Two minutes before the hour; a run that has just begun has two minutes."""
     minute, second = map(int, began.split(":"))
-    shares: list[Share] = []
+    now = [NOW.replace(minute=minute, second=second)]
+    left: dict[int, float] = {}
     run = DetailsSync.run
 
     def noted(sync: DetailsSync, share: Share, ready: Callable[[], None]) -> DetailsReport:
-        shares.append(share)
+        then = now[0]
+        for passed in passed_and_left:
+            now[0] = then + timedelta(seconds=passed)
+            left[passed] = share.longest()
+        now[0] = then
         return run(sync, share, ready)
 
     monkeypatch.setattr(DetailsSync, "run", noted)
     program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
-    with dagster_side(program, lambda: NOW.replace(minute=minute, second=second)) as side:
+    with dagster_side(program, lambda: now[0]) as side:
         assert side.run("initial_sync", sandbox.world.id).success
-    assert [share.longest() for share in shares] == [seconds]
+    assert left == passed_and_left
