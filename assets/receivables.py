@@ -37,7 +37,7 @@ _DETAILS = (CONTACTS, PAYMENTS)
 _FIRST_HISTORY_SECONDS = 300.0
 _HOUR = 3600.0
 _SPARED_SECONDS = 120.0
-"""Before the full hour, for what is under way then, and to land it; those that each run has."""
+"""Kept free before the full hour, to land what is under way then; a run that has just begun may use them."""
 
 
 class SyncConfig(dg.Config):
