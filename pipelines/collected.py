@@ -21,8 +21,8 @@ def noted(state: Mapping[str, Any], rows: Mapping[Table, list[Row]]) -> dict[str
     """What stands in the state once these rows are collected, too."""
     before = state.get(COLLECTED, {"rows": {}, "until": None})
     counts = Counter(before["rows"]) + Counter({table.name: len(some) for table, some in rows.items()})
-    until = max((row["synced_at"].isoformat() for some in rows.values() for row in some), default="")
-    return {"rows": dict(counts), "until": max(before["until"] or "", until)}
+    until = max((row["synced_at"] for some in rows.values() for row in some), default=None)
+    return {"rows": dict(counts), "until": max(before["until"] or "", until.isoformat() if until else "")}
 
 
 def tables_of(state: Mapping[str, Any]) -> list[Table]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from pipelines.tables import AMOUNT_SCALE, DIGITS, RATE_SCALE, Column, Table, Type
@@ -33,52 +33,62 @@ def to_row(table: Table, record: Record, **filled: Any) -> Row:
     Raises UnreadableRecord, naming table, id and field, where a value does not fit its type.
     """
     plan = _plan(table)
-    row = {**plan.unfilled, **filled}
-    for column, field, inside, read in plan.steps:
-        try:
+    row = {**plan.unsaid, **filled}
+    characters = 0
+    try:
+        for name, field, inside, nothing, read in plan.steps:
             value = record.get(field)
-            if inside:
-                value = _at(value, inside)
-            row[column.name] = None if value is None else read(value)
-        except (ValueError, TypeError, ArithmeticError):
-            # Not the value itself: it may be personal data, and this text is logged.
-            raise UnreadableRecord(table, record, f"{column.path} is no {column.type.value}") from None
-    if sum(len(value) for value in row.values() if isinstance(value, str)) > LONGEST_TEXT:
+            for part in inside:
+                if value is not None:
+                    value = value.get(part)
+            if value is None or value == nothing:
+                continue
+            row[name] = kept = read(value)
+            if type(kept) is str:
+                characters += len(kept)
+    except (ValueError, TypeError, AttributeError, ArithmeticError):
+        # Not the value itself: it may be personal data, and this text is logged.
+        column = next(one for one in table.columns if one.name == name)
+        raise UnreadableRecord(table, record, f"{column.path} is no {column.type.value}") from None
+    if characters > LONGEST_TEXT:
         raise UnreadableRecord(table, record, f"its texts have over {LONGEST_TEXT:,} characters")
     return row
 
 
-class _Plan(NamedTuple):
-    """How a table's rows are made: the columns that are filled by us, and what is read from where for the others."""
+class _Step(NamedTuple):
+    """How a column is filled: from this field of the record, inside it, unless it says no more than null."""
 
-    unfilled: dict[str, None]
-    steps: list[tuple[Column, str, tuple[str, ...], Callable[[Any], Any]]]
+    name: str
+    field: str
+    inside: tuple[str, ...]
+    nothing: str | None
+    read: Callable[[Any], Any]
+
+
+class _Plan(NamedTuple):
+    """How a table's rows are made: a row of which nothing is said, and what fills it."""
+
+    unsaid: dict[str, None]
+    steps: list[_Step]
 
 
 @cache
 def _plan(table: Table) -> _Plan:
-    paths = [(column, column.path.split(".")) for column in table.columns if column.path is not None]
     return _Plan(
-        {column.name: None for column in table.columns if column.path is None},
-        [(column, field, tuple(inside), _READERS[column.type]) for column, (field, *inside) in paths],
+        {column.name: None for column in table.columns},
+        [_step(column, *column.path.split(".")) for column in table.columns if column.path is not None],
     )
 
 
-def _at(value: Any, path: tuple[str, ...]) -> Any:
-    for part in path:
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise TypeError("not an object")
-        value = value.get(part)
-    return value
+def _step(column: Column, field: str, *inside: str) -> _Step:
+    """Empty text says nothing where no text is expected."""
+    nothing = None if column.type in (Type.TEXT, Type.JSON) else ""
+    return _Step(column.name, field, inside, nothing, _READERS[column.type])
 
 
 def _id(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if type(value) is not int and not (isinstance(value, str) and value.isascii() and value.isdigit()):
         raise TypeError("neither a whole number nor its digits")
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("not a number's digits")
     number = int(value)
     if not 0 <= number <= MAX_ID:
         raise ValueError("id out of range")
@@ -124,8 +134,8 @@ def _boolean(value: Any) -> bool:
 def _decimal(scale: int) -> Callable[[Any], Decimal]:
     step = Decimal(1).scaleb(-scale)
 
-    def read(value: Any) -> Decimal:
-        text = str(value)
+    @lru_cache(2**12)
+    def exactly(text: str) -> Decimal:
         if "_" in text or not text.isascii():  # Python's own ways to write numbers
             raise ValueError("not a number")
         number = Decimal(text).quantize(step, context=_EXACT)
@@ -133,7 +143,7 @@ def _decimal(scale: int) -> Callable[[Any], Decimal]:
             raise ValueError("not a number")
         return number
 
-    return read
+    return lambda value: exactly(str(value))
 
 
 def _timestamp(value: str) -> datetime:
@@ -143,19 +153,14 @@ def _timestamp(value: str) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _unless_empty(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Empty text says nothing where no text is expected."""
-    return lambda value: None if value == "" else read(value)
-
-
 _READERS: dict[Type, Callable[[Any], Any]] = {
-    Type.ID: _unless_empty(_id),
+    Type.ID: _id,
     Type.TEXT: _text,
-    Type.BOOLEAN: _unless_empty(_boolean),
-    Type.DATE: _unless_empty(date.fromisoformat),
-    Type.TIMESTAMP: _unless_empty(_timestamp),
-    Type.AMOUNT: _unless_empty(_decimal(AMOUNT_SCALE)),
-    Type.RATE: _unless_empty(_decimal(RATE_SCALE)),
+    Type.BOOLEAN: _boolean,
+    Type.DATE: date.fromisoformat,
+    Type.TIMESTAMP: _timestamp,
+    Type.AMOUNT: _decimal(AMOUNT_SCALE),
+    Type.RATE: _decimal(RATE_SCALE),
     Type.JSON: _json,
 }
 """How a value that is there is read."""
