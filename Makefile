@@ -9,7 +9,7 @@ demo: install
 	$(BIN)/pennylane-sync demo
 
 test: .venv/installed-dev lint
-	$(BIN)/pytest -n 6 --dist worksteal -m "not long"
+	$(BIN)/pytest -n 4 --dist worksteal -m "not long"
 
 # On the Postgres that comes from a wheel, or on the server of the address that the variable holds (docs/postgres.md).
 test-postgres: export PENNYLANE_SYNC_TEST_WAREHOUSE ?= postgres
