@@ -6,7 +6,7 @@ row and inserts it anew, which is how rows are merged.
 
 from functools import partial
 
-from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, LISTED, TABLES, Table
+from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session
 
@@ -60,11 +60,8 @@ _TABLE_OF = {
 }
 
 
-def index(session: Session) -> bool:
-    """Make the primary keys and indexes that are missing, where the database wants them; returns whether all are there.
-
-    The table of a list that is empty gets its key alone: the other indexes are made once it is filled, which is faster
-    than keeping eight of them up to date with each row of a first listing.
+def index(session: Session) -> None:
+    """Make the primary keys and indexes that are missing, where the database wants them.
 
     Whoever writes to a table keeps its new index waiting, and waits while it is made: another sync, for the most part.
     Since an index is about speed, the next sync makes it where this one would have to wait for long.
@@ -72,7 +69,7 @@ def index(session: Session) -> bool:
     A table that somebody renamed has kept the names of its indexes, which the one made in its place needs.
     """
     if not session.is_postgres:
-        return True
+        return
     known = session.rows(
         """
         SELECT i.relname, t.relname, indisprimary, indexrelid
@@ -91,16 +88,9 @@ def index(session: Session) -> bool:
             if (_name_before_key(one), one.name) not in names:
                 _make_unique(session, one)
             _make_key(session, one)
-    missing = [(one, statement) for name, (one, statement) in INDEXES.items() if (name, one.name) not in names]
-    empty = {one for one, _ in missing if one in LISTED and not _holds_rows(session, one)}
-    for one, statement in missing:
-        if one not in empty:
+    for name, (one, statement) in INDEXES.items():
+        if (name, one.name) not in names:
             session.unless_in_use(partial(session.execute, statement))
-    return not empty
-
-
-def _holds_rows(session: Session, table: Table) -> bool:
-    return bool(session.rows(f"SELECT 1 FROM {DATASET}.{table.name} LIMIT 1"))
 
 
 def _make_unique(session: Session, table: Table) -> None:

@@ -62,7 +62,6 @@ class Landing:
         self._work_dir = self._companys_folder / uuid4().hex
         self._before_write = before_write or (lambda: None)
         self._is_writing = False
-        self._is_indexed = False
         self._loader: Loader | None = None
         self._staging = staging_layout(company_id) % DATASET
 
@@ -151,7 +150,6 @@ class Landing:
             if were_collected:
                 with self.writing() as session:
                     clear(session, self._staging)
-            self._index()
 
     @property
     def holds_collected(self) -> bool:
@@ -255,13 +253,8 @@ class Landing:
             if damage or upgraded:
                 self._load({table: [] for table in TABLES}, self.state, Merge(waiting=self._waiting))
             self.made = describe(session)
-            self._is_indexed = index(session)
+            index(session)
             forget_packages(session, self.company_id)
-
-    def _index(self) -> None:
-        if not self._is_indexed:
-            with self.writing() as session, session.one_at_a_time():
-                self._is_indexed = index(session)
 
     def _empty_staging(self) -> None:
         """Of what dlt puts there to merge it, nothing is needed any more; a DuckDB file is opened with all its tables.

@@ -24,7 +24,7 @@ from pipelines.warehouse import Merge, Warehouse, what_went_wrong
 _MANY_ROWS = 5_000
 """So many are not left to Python to look for: dlt leaves them in a cycle of objects (a setting that it did not find,
 the exception that says so, and its frames, which hold them). With all of Dagster's objects beside them Python would
-look after ten pieces or so, by then some 200 MB. To look takes a tenth of a second, too long for each small load."""
+look when some 200 MB of them have come together. To look takes a tenth of a second, too long for each small load."""
 
 
 class Loader:

@@ -33,7 +33,7 @@ def to_row(table: Table, record: Record, **filled: Any) -> Row:
     Raises UnreadableRecord, naming table, id and field, where a value does not fit its type.
     """
     plan = _plan(table)
-    row = {**plan.unsaid, **filled}
+    row = {**plan.nulls, **filled}
     characters = 0
     try:
         for name, field, inside, nothing, read in plan.steps:
@@ -56,7 +56,7 @@ def to_row(table: Table, record: Record, **filled: Any) -> Row:
 
 
 class _Step(NamedTuple):
-    """How a column is filled: from this field of the record, inside it, unless it says no more than null."""
+    """How a column is filled: by `read`, from what stands `inside` a field of the record, unless that is `nothing`."""
 
     name: str
     field: str
@@ -66,9 +66,9 @@ class _Step(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How a table's rows are made: a row of which nothing is said, and what fills it."""
+    """How a table's rows are made: each column null, and then what the record says."""
 
-    unsaid: dict[str, None]
+    nulls: dict[str, None]
     steps: list[_Step]
 
 

@@ -28,7 +28,7 @@ def write_rows(path: Path, table: Table, rows: Iterable[Row]) -> None:
 def _line(values: Iterable[Any]) -> str:
     """What is text stands in quotes, so that an empty one is not taken for none."""
     fields = [
-        "" if value is None else '"' + value.replace('"', '""') + '"' if type(value) is str else str(value)
+        "" if value is None else '"' + value.replace('"', '""') + '"' if isinstance(value, str) else str(value)
         for value in values
     ]
     return ",".join(fields) + "\n"
