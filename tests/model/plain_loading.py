@@ -46,6 +46,7 @@ class PlainLoader:
         load_id = str(time.time_ns() / 1e9)
         with writing() as session, session.transaction():
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._staging}")
+            session.execute(f"CREATE TABLE IF NOT EXISTS {self._staging}._dlt_version (schema VARCHAR PRIMARY KEY)")
             for table, table_rows in rows.items():
                 self._copy(session, table, table_rows, add=table.name in merge.waiting | merge.together)
                 if table.name not in merge.waiting:
@@ -67,7 +68,10 @@ class PlainLoader:
             )
 
     def _copy(self, session: Session, table: Table, rows: list[Row], *, add: bool) -> None:
+        """With a note of the table, as dlt leaves one: without it, it would be taken for somebody else's."""
         came = f"{self._staging}.{table.name}"
+        note = json.dumps({"tables": {table.name: {}}})
+        session.execute(f"INSERT OR IGNORE INTO {self._staging}._dlt_version VALUES (%s)", note)
         session.execute(f"CREATE TABLE IF NOT EXISTS {came} AS FROM {DATASET}.{table.name} LIMIT 0")
         if not add:
             session.execute(f"TRUNCATE TABLE {came}")

@@ -106,7 +106,7 @@ def test_a_first_sync_cut_short_in_its_lists_and_in_its_details_is_completed_by_
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("plain_loading", "small_pieces")
 def test_an_incremental_sync_cut_short_early_and_late_is_completed_by_the_next(company: Company) -> None:
     company.sync()
     change_randomly(company.world, count=25)
@@ -129,6 +129,7 @@ def test_a_full_sync_cut_short_in_its_details_and_in_its_lists_is_completed_by_a
     _assert_whole(company)
 
 
+@pytest.mark.usefixtures("plain_loading")
 @pytest.mark.parametrize("wanted", [0, 6])
 @pytest.mark.parametrize(("full", "excluded"), [(False, set()), (True, {1})])
 def test_what_was_listed_before_a_crash_is_not_listed_again(
@@ -162,7 +163,7 @@ def test_what_was_listed_before_a_crash_is_not_listed_again(
     }
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("plain_loading", "small_pieces")
 def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company: MakeCompany) -> None:
     company = make_company(8, 180)
     with pytest.raises(PennylaneUnreachable):
@@ -176,7 +177,7 @@ def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company:
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("small_pages")
+@pytest.mark.usefixtures("plain_loading", "small_pages")
 def test_who_is_excluded_after_a_first_sync_was_interrupted_is_nowhere_after_the_next(
     make_company: MakeCompany,
 ) -> None:
@@ -191,7 +192,7 @@ def test_who_is_excluded_after_a_first_sync_was_interrupted_is_nowhere_after_the
     assert first.name not in everything_stored(company.warehouse)
 
 
-@pytest.mark.usefixtures("small_pages")
+@pytest.mark.usefixtures("plain_loading", "small_pages")
 @pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
 def test_a_listing_whose_collected_rows_are_gone_begins_again(make_company: MakeCompany, full: bool) -> None:
     """Such as where tables were put back from a backup that was made while it was under way."""
@@ -267,7 +268,7 @@ def test_a_full_sync_whose_merge_failed_goes_on_although_many_records_cannot_be_
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("small_pages")
+@pytest.mark.usefixtures("plain_loading", "small_pages")
 @pytest.mark.parametrize("requests", [4, 6])
 def test_what_could_not_be_read_is_asked_for_until_it_is_in_although_a_full_sync_was_interrupted(
     make_company: MakeCompany, requests: int
@@ -302,7 +303,7 @@ def test_an_invoice_that_its_payments_tell_to_be_outdated_is_merged_although_a_f
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("plain_loading", "small_pieces")
 @pytest.mark.parametrize("full", [False, True], ids=["first", "full"])
 def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company: MakeCompany, full: bool) -> None:
     company = make_company(20, 250)
@@ -328,6 +329,7 @@ def test_rows_inserted_changed_and_deleted_while_listing_are_caught(make_company
     _assert_whole(company)
 
 
+@pytest.mark.usefixtures("plain_loading")
 @pytest.mark.parametrize("pieces_end", ["by rows", "by time"])
 def test_never_do_more_requests_than_a_minute_s_wait_to_be_landed(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch, pieces_end: str
@@ -371,6 +373,7 @@ def test_the_time_of_a_piece_begins_with_the_landing_before_it_which_may_take_lo
     assert timer.is_up
 
 
+@pytest.mark.usefixtures("plain_loading")
 def test_rows_of_a_list_that_comes_slowly_wait_no_longer_than_a_piece_lasts(
     make_company: MakeCompany, monkeypatch: pytest.MonkeyPatch
 ) -> None:

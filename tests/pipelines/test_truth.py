@@ -190,6 +190,7 @@ def test_tables_equal_pennylane_after_the_first_sync_each_kind_of_change_and_a_f
     _assert_excluded_unseen(company)
 
 
+@pytest.mark.usefixtures("plain_loading")
 def test_the_rotation_finds_each_change_that_raises_no_event(make_company: MakeCompany) -> None:
     company = make_company(20, 120)
     receipts.create_payment(company.world)
@@ -203,6 +204,7 @@ def test_the_rotation_finds_each_change_that_raises_no_event(make_company: MakeC
         assert (report.pending.ready, report.pending.requests) == (True, 0), kind
 
 
+@pytest.mark.usefixtures("plain_loading")
 def test_a_full_sync_finds_each_change_that_raises_no_event(make_company: MakeCompany) -> None:
     company = make_company(20, 120)
     receipts.create_payment(company.world)

@@ -112,6 +112,7 @@ def test_an_excluded_account_is_shown_as_not_synchronized(company_in: Company) -
     assert (account, True) not in open_ones
 
 
+@pytest.mark.usefixtures("plain_loading")
 def test_an_invoice_without_paid_draft_or_status_counts_as_open(company: Company) -> None:
     one = next(one for one in company.world.invoices if one.settles and one.cents > 0 and not one.matches)
     one.extra = {"paid": None, "draft": None, "status": None}
@@ -211,6 +212,7 @@ def test_a_view_has_the_columns_that_it_describes(make_synced: MakeSynced, view:
     assert names == list(view.columns)  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("plain_loading")
 def test_the_stored_status_follows_when_deadlines_pass(make_synced: MakeSynced) -> None:
     company = make_synced(10, 150)
     assert company.sync(after=10 * DAY).list_requests == 3
