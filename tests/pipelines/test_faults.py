@@ -30,6 +30,8 @@ from tests.pipelines.disturbing import (
 )
 from tests.resources.fakes import FakeClock
 
+pytestmark = pytest.mark.usefixtures("plain_loading")
+
 ENOUGH = 1000
 """Requests for reading everything again: each address is asked for in each sync."""
 
@@ -104,6 +106,7 @@ def test_new_fields_at_every_address_change_nothing(company: Company) -> None:
     assert company.differences() == []
 
 
+@pytest.mark.through_dlt
 @pytest.mark.parametrize("absent", ["null", "missing"])
 def test_records_without_any_field_but_their_id_stop_nothing(company: Company, absent: str) -> None:
     company.sync()
