@@ -26,7 +26,9 @@ from pipelines.filters import condition, encoded
 from pipelines.kinds import INVOICE, Kind, Reader
 from pipelines.landing import Landing
 from pipelines.listing import PAGE, Listing, Task
-from pipelines.pieces import PIECE_ROWS
+from pipelines.lists import PAGES_AHEAD
+from pipelines.pieces import Pieces
+from pipelines.prefetch import prefetched
 from pipelines.ranges import ALL_IDS
 from pipelines.records import Record, Row
 from pipelines.tables import INVOICES
@@ -69,17 +71,21 @@ def landed(sandbox: StandIn, warehouse_url: str, company: int, invoices: int) ->
     ):
         gc.freeze()  # the records, which a sync does not hold: it would look through them after each piece
         began = time.perf_counter()
-        for batch in _batched(records, PIECE_ROWS):
-            landing.collect({INVOICES: reader.rows(INVOICE, batch)})
-        landing.land_collected({}, landing.state)
+        pieces = Pieces(landing)
+        with prefetched((reader.rows(INVOICE, page) for page in _pages(records)), PAGES_AHEAD) as coming:
+            for rows in coming:
+                pieces.add(INVOICES, rows)
+                if pieces.full:
+                    pieces.collect(landing.state)
+        pieces.land(landing.state)
         took = time.perf_counter() - began
         gc.unfreeze()
         return len(records) / took
 
 
-def _batched(records: list[Record], size: int) -> Iterator[list[Record]]:
-    for at in range(0, len(records), size):
-        yield records[at : at + size]
+def _pages(records: list[Record]) -> Iterator[list[Record]]:
+    for at in range(0, len(records), PAGE):
+        yield records[at : at + PAGE]
 
 
 class _Keeping(Reader):

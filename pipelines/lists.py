@@ -52,7 +52,7 @@ from pipelines.tables import DATASET, Table
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
-_PAGES_AHEAD = 50
+PAGES_AHEAD = 50
 
 _LATE_EVENTS = timedelta(hours=1)
 """By how much a document's first event may come later than the document."""
@@ -161,7 +161,7 @@ class ListsSync:
         pieces = Pieces(self._landing)
         listed = 0
         listing_now = Listing(self._pennylane, self._reader, self._executor, tasks)
-        with prefetched(listing_now.pages(), _PAGES_AHEAD) as pages:
+        with prefetched(listing_now.pages(), PAGES_AHEAD) as pages:
             for page in pages:
                 noted = noted or self._server_time() - (self._clock() - started) - timedelta(seconds=2)
                 remaining[page.task.key] = subtract(remaining[page.task.key], page.covered)
@@ -375,7 +375,7 @@ class ListsSync:
         lost = set(ids & known_as_another)
         wanted = ids - known_as_another
         with prefetched(
-            fetch(self._pennylane, self._reader, self._executor, kind, wanted, excluded=self._excluded), _PAGES_AHEAD
+            fetch(self._pennylane, self._reader, self._executor, kind, wanted, excluded=self._excluded), PAGES_AHEAD
         ) as fetched:
             for asked, rows in fetched:
                 here = {row[table.id_column] for row in rows}
@@ -413,7 +413,7 @@ class ListsSync:
             for kind in (INVOICE, CREDIT_NOTE)
             for batch in batches(included_again, BATCH)
         ]
-        with prefetched(Listing(self._pennylane, self._reader, self._executor, tasks).pages(), _PAGES_AHEAD) as pages:
+        with prefetched(Listing(self._pennylane, self._reader, self._executor, tasks).pages(), PAGES_AHEAD) as pages:
             for page in pages:
                 pieces.add(page.task.kind.table, page.rows)
         pieces.collect(None)
