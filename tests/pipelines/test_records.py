@@ -137,6 +137,13 @@ def test_what_cannot_be_kept_without_loss_is_unreadable_and_not_shown(field: str
     assert str(value) not in str(error.value).removeprefix("invoices 1: ")
 
 
+def test_empty_text_says_nothing_where_no_text_is_expected_and_is_a_text_elsewhere() -> None:
+    empty = {"amount": "", "exchange_rate": "", "date": "", "created_at": "", "paid": "", "customer": {"id": ""}}
+    row = _invoice(**empty, label="", discount={"type": "", "value": ""})
+    assert {row[name] for name in ("amount", "exchange_rate", "date", "created_at", "paid", "account_id")} == {None}
+    assert (row["label"], row["discount_type"], row["discount_value"]) == ("", "", None)
+
+
 @pytest.mark.parametrize("table", [ACCOUNTS, CONTACTS, INVOICES, CREDIT_NOTES, PAYMENTS], ids=lambda table: table.name)
 def test_null_everywhere_makes_a_row_of_nulls(table: Table) -> None:
     names = {(column.path or "").split(".")[0] for column in table.columns} - {"", "id"}
