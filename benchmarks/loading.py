@@ -25,8 +25,7 @@ from pipelines.client import API, WORKERS, OneToken, Pennylane
 from pipelines.filters import condition, encoded
 from pipelines.kinds import INVOICE, Kind, Reader
 from pipelines.landing import Landing
-from pipelines.listing import PAGE, Listing, Task
-from pipelines.lists import PAGES_AHEAD
+from pipelines.listing import PAGE, PAGES_AHEAD, Listing, Task
 from pipelines.pieces import Pieces
 from pipelines.prefetch import prefetched
 from pipelines.ranges import ALL_IDS

@@ -22,6 +22,8 @@ from pipelines.records import Record, Row
 from pipelines.set_aside import NAMELESS
 
 PAGE = 100
+PAGES_AHEAD = 50
+"""Pages that may wait while others are landed or compared."""
 _SPLIT_ABOVE_PAGES = 20  # estimated pages left of a range that may be cut
 _OTHER_END_AFTER_PAGES = 2  # full pages seen; the next one tells how far the ids go
 _BOTH_ENDS_ABOVE_PAGES = 3.0  # estimated pages left; fewer are read one after the other, so that none is read twice

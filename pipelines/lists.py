@@ -28,7 +28,7 @@ from pipelines.filters import BATCH, batches, condition
 from pipelines.kinds import ACCOUNT, CREDIT_NOTE, INVOICE, KINDS, Kind, Reader
 from pipelines.landing import Landing
 from pipelines.lateness import late_by_now
-from pipelines.listing import Listing, Task, all_tasks
+from pipelines.listing import PAGES_AHEAD, Listing, Task, all_tasks
 from pipelines.pieces import Pieces
 from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
@@ -52,7 +52,6 @@ from pipelines.tables import DATASET, Table
 from pipelines.tally import Tally
 
 Mode = Literal["first", "full", "incremental"]
-PAGES_AHEAD = 50
 
 _LATE_EVENTS = timedelta(hours=1)
 """By how much a document's first event may come later than the document."""

@@ -21,7 +21,7 @@ from pipelines.damage import refuse_damage
 from pipelines.errors import PipelineError
 from pipelines.kinds import ACCOUNT, KINDS, Kind, Reader
 from pipelines.lateness import became_late_since
-from pipelines.listing import Listing, all_tasks
+from pipelines.listing import PAGES_AHEAD, Listing, all_tasks
 from pipelines.prefetch import prefetched
 from pipelines.progress import Clock, Progress, Watch
 from pipelines.records import Row
@@ -30,7 +30,6 @@ from pipelines.tables import DATASET, EXCLUDED_ACCOUNTS, Column, Table
 from pipelines.tally import comparable
 from pipelines.warehouse import Session, Warehouse, id_list
 
-_PAGES_AHEAD = 50
 _ROWS_AT_ONCE = 2_000
 """Rows that are compared in one session: opening a DuckDB file for each page would take as long as the listing."""
 _IDS_AT_ONCE = 50_000
@@ -186,7 +185,7 @@ class Verification:
     def _batches(self, listing: Listing) -> Iterator[defaultdict[Table, list[Row]]]:
         """The listed rows, as many at once as are worth opening the warehouse for."""
         batch: defaultdict[Table, list[Row]] = defaultdict(list)
-        with prefetched(listing.pages(), _PAGES_AHEAD) as pages:
+        with prefetched(listing.pages(), PAGES_AHEAD) as pages:
             for page in pages:
                 batch[page.task.kind.table] += page.rows
                 if sum(map(len, batch.values())) >= _ROWS_AT_ONCE:

@@ -16,8 +16,8 @@ from sandbox.generator.books import make_worlds
 from sandbox.server import SandboxServer
 from tests.program import NOW, Program
 
-LIMIT = 100
-"""Requests in 5 seconds: four times Pennylane's, so that a first sync of 100 invoices takes some ten seconds."""
+LIMIT = 60
+"""Requests in 5 seconds: more than Pennylane's, but slow enough for each bar to be drawn often on a busy machine."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_first_sync_shows_the_total_the_pace_and_the_time_left_and_says_when_i
     lines = on_a_terminal(connected, "activate")
     for what in ("Contacts, payments", "History of payments"):
         shown = bars(lines, what)
-        assert len({done for done, *_ in shown}) >= 5, lines
+        assert len({done for done, *_ in shown}) >= 10, lines
         assert [done for done, *_ in shown] == sorted(done for done, *_ in shown)
         assert len({total for _, total, *_ in shown}) == 1
         under_way = [one for one in shown if 0 < one[0] < one[1]]

@@ -177,7 +177,7 @@ def test_a_listing_interrupted_under_other_exclusions_starts_again(make_company:
     _assert_whole(company)
 
 
-@pytest.mark.usefixtures("plain_loading", "small_pages")
+@pytest.mark.usefixtures("small_pages")
 def test_who_is_excluded_after_a_first_sync_was_interrupted_is_nowhere_after_the_next(
     make_company: MakeCompany,
 ) -> None:
