@@ -7,7 +7,7 @@ what was read before goes longest ago first.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from pipelines.tables import DATASET
@@ -20,7 +20,8 @@ _KINDS: tuple[What, ...] = get_args(What)
 LATELY = timedelta(days=35)
 """A payment term and a few days: how long a paid invoice is looked at hourly, since bank matches may be undone."""
 
-HISTORY = 2
+_MATTERS, _HISTORY = (0, 1), (2,)
+"""Ranks."""
 
 _REQUESTS = "CASE WHEN received THEN 2 ELSE 1 END"
 """What the details of a candidate cost, as `Due.requests` says."""
@@ -52,63 +53,69 @@ class Pending:
     ready: bool
 
 
-def _candidates(company_id: int) -> str:
-    """Everything that has details, with rank and age. Drafts have no payments (GUIDE: "The records").
+def _candidates(company_id: int, now: datetime) -> str:
+    """Everything that has details, as `contacts` and `payments`, and each rank of these as `contacts_0` and so on.
 
-    That an invoice is history stands there by itself, too: Postgres knows how many these are, not how many have a rank,
-    and so takes the index by which it finds the newest.
+    A rank is a condition, not a column that is reckoned for each row: so Postgres answers it by its indexes, and reads
+    no more than a few rows where few are asked for. Drafts have no payments (GUIDE: "The records").
     """
     excluded = f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
-    theirs = "EXISTS (SELECT 1 FROM invoice i WHERE i.account_id = a.account_id AND"
+    lately = _at(now - LATELY)
+    theirs = "EXISTS (SELECT 1 FROM payments AS its WHERE its.account_id = account.account_id AND"
+    owing, invoiced = f"{theirs} {UNPAID})", f"{theirs} its.updated_at >= {lately})"
+    touched = f"COALESCE(updated_at, TIMESTAMPTZ '-infinity') >= {lately}"
     return f"""
-        WITH invoice AS NOT MATERIALIZED (
+        WITH payments AS NOT MATERIALIZED (
             SELECT
-                *,
-                CASE WHEN {UNPAID} THEN 0 WHEN updated_at >= %s THEN 1 ELSE {HISTORY} END AS rank,
-                NOT ({UNPAID}) AND COALESCE(updated_at, TIMESTAMPTZ '-infinity') < %s AS is_history
+                *, 'payments' AS what, invoice_id AS parent_id, payments_synced_at AS last_read, date AS day,
+                NOT COALESCE(NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount, FALSE) AS received
             FROM {DATASET}.invoices
             WHERE company_id = {company_id} AND NOT COALESCE(draft, FALSE)
                 AND (account_id IS NULL OR account_id NOT IN ({excluded}))
         ),
-        account AS NOT MATERIALIZED (
+        contacts AS NOT MATERIALIZED (
             SELECT
-                'contacts' AS what, a.account_id AS parent_id, FALSE AS received, a.contacts_synced_at AS last_read,
-                CASE
-                    WHEN {theirs} {UNPAID}) THEN 0
-                    WHEN a.updated_at >= %s OR {theirs} i.updated_at >= %s) THEN 1
-                    ELSE {HISTORY}
-                END AS rank,
-                CAST(a.updated_at AS DATE) AS day, a.synced_at AS seen_at
-            FROM {DATASET}.accounts a
-            WHERE a.company_id = {company_id} AND a.account_id NOT IN ({excluded})
+                *, 'contacts' AS what, account_id AS parent_id, contacts_synced_at AS last_read,
+                CAST(updated_at AS DATE) AS day, FALSE AS received
+            FROM {DATASET}.accounts WHERE company_id = {company_id} AND account_id NOT IN ({excluded})
         ),
-        contacts AS NOT MATERIALIZED (SELECT *, rank = {HISTORY} AS is_history FROM account),
-        payments AS NOT MATERIALIZED (
-            SELECT
-                'payments' AS what, invoice_id AS parent_id,
-                NOT COALESCE(NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount, FALSE) AS received,
-                payments_synced_at AS last_read, rank, date AS day, synced_at AS seen_at, is_history
-            FROM invoice
+        payments_0 AS NOT MATERIALIZED (SELECT *, 0 AS rank FROM payments WHERE {UNPAID}),
+        payments_1 AS NOT MATERIALIZED (
+            SELECT *, 1 AS rank FROM payments WHERE NOT ({UNPAID}) AND updated_at >= {lately}
         ),
-        candidate AS NOT MATERIALIZED (SELECT * FROM contacts UNION ALL SELECT * FROM payments)
+        payments_2 AS NOT MATERIALIZED (SELECT *, 2 AS rank FROM payments WHERE NOT ({UNPAID}) AND NOT {touched}),
+        contacts_0 AS NOT MATERIALIZED (SELECT *, 0 AS rank FROM contacts AS account WHERE {owing}),
+        contacts_1 AS NOT MATERIALIZED (
+            SELECT *, 1 AS rank FROM contacts AS account WHERE NOT {owing} AND ({touched} OR {invoiced})
+        ),
+        contacts_2 AS NOT MATERIALIZED (
+            SELECT *, 2 AS rank FROM contacts AS account WHERE NOT {owing} AND NOT {touched} AND NOT {invoiced}
+        )
     """
 
 
-def _from_candidates(
-    session: Session, company_id: int, now: datetime, query: str, *parameters: object
-) -> list[tuple[Any, ...]]:
-    return session.rows(f"{_candidates(company_id)} {query}", *[now - LATELY] * 4, *parameters)
+def _at(time: datetime) -> str:
+    return f"TIMESTAMPTZ '{time.isoformat()}'"
 
 
-def _of_each_kind(query: str) -> str:
-    """A query of the candidates of each kind by itself: what one table alone answers goes by its index, or at once."""
-    return " UNION ALL ".join(f"({query.format(what=what)})" for what in _KINDS)
+def _from_candidates(session: Session, company_id: int, now: datetime, query: str) -> list[tuple[Any, ...]]:
+    return session.rows(f"{_candidates(company_id, now)} {query}")
 
 
-_EVER = datetime(1, 1, 1, tzinfo=UTC)
+def _of_each(ranks: Collection[int], query: str) -> str:
+    """A query of the candidates of each kind and rank by itself."""
+    return " UNION ALL ".join(f"({query.format(ranked=f'{what}_{rank}')})" for what in _KINDS for rank in ranks)
 
+
+_COLUMNS = "what, parent_id, received, rank, last_read, day"
 _NEWEST = "day DESC NULLS LAST, parent_id DESC"
-_UNREAD = f"last_read IS NULL AND (rank < {HISTORY} OR seen_at IS NULL OR seen_at > %s)"
+_NEVER_READ = "last_read IS NULL"
+
+
+def _never_read(columns: str, but_history_until: datetime | None, newest: str = "") -> str:
+    unread = f"SELECT {columns} FROM {{ranked}} WHERE {_NEVER_READ}"
+    brought = f"AND (synced_at IS NULL OR synced_at > {_at(but_history_until)})" if but_history_until else ""
+    return f"{_of_each(_HISTORY, f'{unread} {brought} {newest}')} UNION ALL {_of_each(_MATTERS, f'{unread} {newest}')}"
 
 
 def never_read(
@@ -119,17 +126,15 @@ def never_read(
     `but_history_until` leaves out the history that a listing brought, which ended then; not what an event, or an
     account that is included again, brought since.
     """
-    order = f"rank, {_NEWEST}"
-    unread = _of_each_kind(f"SELECT * FROM {{what}} WHERE {_UNREAD} ORDER BY {order} LIMIT {limit}")
-    query = f"SELECT what, parent_id, received FROM ({unread}) AS unread ORDER BY {order}, what LIMIT {limit}"
-    return _due(_from_candidates(session, company_id, now, query, *(but_history_until or _EVER for _ in _KINDS)))
+    unread = _never_read(_COLUMNS, but_history_until, f"ORDER BY {_NEWEST} LIMIT {limit}")
+    query = f"SELECT what, parent_id, received FROM ({unread}) AS unread ORDER BY rank, {_NEWEST}, what LIMIT {limit}"
+    return _due(_from_candidates(session, company_id, now, query))
 
 
 def never_read_history(session: Session, company_id: int, now: datetime, limit: int) -> list[Due]:
     """At most `limit` of the history that was never read since it last changed; a million are sorted by days alone."""
-    unread = _of_each_kind(
-        f"SELECT * FROM {{what}} WHERE last_read IS NULL AND is_history ORDER BY {_NEWEST} LIMIT {limit}"
-    )
+    newest = f"SELECT {_COLUMNS} FROM {{ranked}} WHERE {_NEVER_READ} ORDER BY {_NEWEST} LIMIT {limit}"
+    unread = _of_each(_HISTORY, newest)
     query = f"SELECT what, parent_id, received FROM ({unread}) AS unread ORDER BY {_NEWEST}, what LIMIT {limit}"
     return _due(_from_candidates(session, company_id, now, query))
 
@@ -138,8 +143,8 @@ def due_of(session: Session, company_id: int, now: datetime, what: What, parents
     """Those of these accounts or invoices whose details are ours to read."""
     if not parents:
         return []
-    query = f"SELECT what, parent_id, received FROM candidate WHERE what = %s AND parent_id IN ({id_list(parents)})"
-    return _due(_from_candidates(session, company_id, now, query, what))
+    query = f"SELECT what, parent_id, received FROM {what} WHERE parent_id IN ({id_list(parents)})"
+    return _due(_from_candidates(session, company_id, now, query))
 
 
 def requests_to_read(
@@ -151,11 +156,11 @@ def requests_to_read(
     at_most: int | None = None,
 ) -> int:
     """How many requests all of that takes; where they are more than `at_most`, some number that is no less."""
-    unread = f"SELECT received FROM candidate WHERE {_UNREAD}"
+    unread = _never_read("received", but_history_until)
     if at_most is not None:
         unread = f"{unread} LIMIT {at_most}"  # counting all of a long history takes as long as reading it from the disk
     query = f"SELECT sum({_REQUESTS}) FROM ({unread}) AS unread"
-    ((requests,),) = _from_candidates(session, company_id, now, query, but_history_until or _EVER)
+    ((requests,),) = _from_candidates(session, company_id, now, query)
     return int(requests or 0)
 
 
@@ -165,8 +170,8 @@ def rotation(session: Session, company_id: int, now: datetime, requests: int) ->
     Contacts and a payment's own status change without an event. What matters takes up to four fifths, longest ago
     first; the rest goes to history in turn, so that nothing is left out for ever.
     """
-    matters = _oldest(session, company_id, now, requests, f"rank < {HISTORY}")
-    others = _oldest(session, company_id, now, requests, f"rank = {HISTORY}")
+    matters = _oldest(session, company_id, now, requests, _MATTERS)
+    others = _oldest(session, company_id, now, requests, _HISTORY)
     share = max(requests * 4 // 5, requests - sum(due.requests for due in others))
     chosen = list(_within(matters, share))
     return chosen + list(_within(others, requests - sum(due.requests for due in chosen)))
@@ -174,30 +179,40 @@ def rotation(session: Session, company_id: int, now: datetime, requests: int) ->
 
 def pending(session: Session, company_id: int, now: datetime) -> Pending:
     """How much was never read since it last changed."""
-    query = _of_each_kind(
-        f"SELECT '{{what}}', count(*), count(*) FILTER (WHERE rank < {HISTORY}), sum({_REQUESTS}) "
-        "FROM {what} WHERE last_read IS NULL"
-    )
-    rows = _from_candidates(session, company_id, now, query)
-    count = {what: int(number) for what, number, *_ in rows}
-    return Pending(
-        contacts=count["contacts"],
-        payments=count["payments"],
-        requests=sum(int(requests or 0) for *_, requests in rows),
-        ready=not any(matters for _, _, matters, _ in rows),
-    )
+    unread = " UNION ALL ".join(f"SELECT what, received FROM {what} WHERE {_NEVER_READ}" for what in _KINDS)
+    matters = _of_each(_MATTERS, f"SELECT count(*) AS number FROM {{ranked}} WHERE {_NEVER_READ}")
+    query = f"""
+        SELECT
+            count(*) FILTER (WHERE what = 'contacts'), count(*) FILTER (WHERE what = 'payments'),
+            COALESCE(sum({_REQUESTS}), 0), (SELECT sum(number) FROM ({matters}) AS matters)
+        FROM ({unread}) AS unread
+    """
+    ((contacts, payments, requests, urgent),) = _from_candidates(session, company_id, now, query)
+    return Pending(int(contacts), int(payments), int(requests), ready=not urgent)
 
 
-def _oldest(session: Session, company_id: int, now: datetime, limit: int, condition: str) -> list[Due]:
+def _oldest(session: Session, company_id: int, now: datetime, limit: int, ranks: Collection[int]) -> list[Due]:
     """At most `limit` of what was read before."""
     if limit <= 0:
         return []
-    oldest = f"SELECT * FROM {{what}} WHERE last_read < %s AND {condition} ORDER BY last_read LIMIT {limit}"
-    query = f"""
-        SELECT what, parent_id, received FROM ({_of_each_kind(oldest)}) AS oldest
-        ORDER BY last_read, rank, parent_id DESC LIMIT {limit}
+    oldest = " UNION ALL ".join(
+        f"(SELECT * FROM ({_read_before(what, rank, now)}) AS read_before ORDER BY last_read LIMIT {limit})"
+        for what in _KINDS
+        for rank in ranks
+    )
+    order = "last_read, rank, parent_id DESC"
+    query = f"SELECT what, parent_id, received FROM ({oldest}) AS oldest ORDER BY {order} LIMIT {limit}"
+    return _due(_from_candidates(session, company_id, now, query))
+
+
+def _read_before(what: What, rank: int, now: datetime) -> str:
+    """What was read before now.
+
+    Invoices that were touched lately are found as such, and ordered then: Postgres would look for them among a million
+    in the order in which these were read, were it not for OFFSET, which keeps it from doing so.
     """
-    return _due(_from_candidates(session, company_id, now, query, *(now for _ in _KINDS)))
+    fence = "OFFSET 0" if (what, rank) == ("payments", 1) else ""
+    return f"SELECT {_COLUMNS} FROM {what}_{rank} WHERE last_read < {_at(now)} {fence}"
 
 
 def _due(rows: list[tuple[Any, ...]]) -> list[Due]:

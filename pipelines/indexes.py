@@ -24,6 +24,8 @@ def _few(table: Table, which: str, column: str, where: str) -> tuple[str, tuple[
     return name, (table, made)
 
 
+_NEWEST = "date DESC NULLS LAST, invoice_id DESC"
+
 INDEXES = dict(
     [
         *(
@@ -38,7 +40,10 @@ INDEXES = dict(
         _index(INVOICES, "company_id", "updated_at"),
         _few(INVOICES, "unpaid", "account_id", UNPAID),
         _few(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
-        _few(INVOICES, "never_read", "date DESC NULLS LAST, invoice_id DESC", "payments_synced_at IS NULL"),
+        _few(INVOICES, "unpaid_by_reading", "payments_synced_at", UNPAID),
+        _few(INVOICES, "never_read", _NEWEST, "payments_synced_at IS NULL"),
+        _few(INVOICES, "never_read_unpaid", _NEWEST, f"payments_synced_at IS NULL AND {UNPAID}"),
+        _few(INVOICES, "never_read_since", "synced_at", "payments_synced_at IS NULL"),
         *(_few(table, "unread", table.id_column, "synced_at IS NULL") for table in (ACCOUNTS, INVOICES, CREDIT_NOTES)),
         _index(ACCOUNTS, "company_id", "contacts_synced_at"),
     ]
