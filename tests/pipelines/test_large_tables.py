@@ -1,0 +1,104 @@
+"""What an hour asks of large tables, Postgres answers without looking through them: history costs nothing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipelines.due import Due, never_read, never_read_history, requests_to_read, rotation
+from pipelines.tables import DATASET
+from pipelines.warehouse import Session, warehouse_at
+from tests.postgres import Databases
+
+COMPANY, ACCOUNTS, INVOICES = 2, 4_000, 40_000
+UNPAID, PAID_LATELY = "mod(number, 20) = 0", "mod(number, 20) = 7"
+FEW = 3 * INVOICES // 10
+"""Three times what matters."""
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+LISTED, LONG_AGO = NOW - timedelta(days=1), NOW - timedelta(days=900)
+
+ASKED: dict[str, Callable[[Session], list[Due] | int]] = {
+    "what matters and was not read": lambda session: never_read(session, COMPANY, NOW, 100, but_history_until=LISTED),
+    "what history takes": lambda session: requests_to_read(session, COMPANY, NOW, at_most=25),
+    "history's next": lambda session: never_read_history(session, COMPANY, NOW, 25),
+    "what is to be read again": lambda session: rotation(session, COMPANY, NOW, 50),
+}
+
+
+@contextmanager
+def large(databases: Databases, template: str, read: str) -> Iterator[Session]:
+    """A database with a company that has much history, of which was read what the condition says, and long ago.
+
+    What matters was read in the last hours.
+    """
+    with databases.new(template=template) as url, warehouse_at(url).session() as session:
+        session.execute("SET max_parallel_workers_per_gather = 0")  # what other processes read would not be counted
+        session.execute(
+            f"""
+            INSERT INTO {DATASET}.accounts (company_id, account_id, source, updated_at, contacts_synced_at, synced_at)
+            SELECT {COMPANY}, number, 'pennylane', %s, %s - number * INTERVAL '1 s', %s
+            FROM generate_series(0, {ACCOUNTS - 1}) AS number
+            """,
+            *(LONG_AGO, NOW, LISTED),
+        )
+        session.execute(
+            f"""
+            INSERT INTO {DATASET}.invoices (
+                company_id, invoice_id, account_id, label, date, currency, amount,
+                paid, status, remaining_amount_with_tax, updated_at, payments_synced_at, synced_at
+            )
+            SELECT
+                {COMPANY}, number, mod(number, {ACCOUNTS}), repeat('label ', 20), DATE '2010-01-01' + number, 'EUR', 10,
+                NOT {UNPAID}, CASE WHEN {UNPAID} THEN 'late' ELSE 'paid' END, CASE WHEN {UNPAID} THEN 10 ELSE 0 END,
+                CASE WHEN {PAID_LATELY} THEN %s ELSE %s END,
+                CASE WHEN {UNPAID} OR {PAID_LATELY} THEN %s WHEN {read} THEN %s END - number * INTERVAL '1 s', %s
+            FROM generate_series(0, {INVOICES - 1}) AS number
+            """,
+            *(NOW, LONG_AGO, NOW, LONG_AGO, LISTED),
+        )
+        session.execute("VACUUM ANALYZE")
+        yield session
+
+
+@pytest.fixture(scope="module")
+def listed(databases: Databases, postgres_with_tables: str) -> Iterator[Session]:
+    """Its history waits to be read."""
+    with large(databases, postgres_with_tables, read="FALSE") as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def all_read(databases: Databases, postgres_with_tables: str) -> Iterator[Session]:
+    """All was read, history longest ago: it comes first in the order of reading."""
+    with large(databases, postgres_with_tables, read="TRUE") as session:
+        yield session
+
+
+def _looked_at(session: Session, asked: str) -> int:
+    """How many rows of invoices the database fetched for an answer."""
+    with session.transaction():
+        before = _fetched(session)
+        ASKED[asked](session)
+        return _fetched(session) - before
+
+
+def _fetched(session: Session) -> int:
+    return int(
+        session.value(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables "
+            "WHERE schemaname = %s AND relname = 'invoices'",
+            DATASET,
+        )
+    )
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_history_that_waits_is_not_looked_through(listed: Session, asked: str) -> None:
+    assert _looked_at(listed, asked) < FEW
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_history_that_was_read_is_not_looked_through(all_read: Session, asked: str) -> None:
+    assert _looked_at(all_read, asked) < FEW
