@@ -33,7 +33,7 @@ from pipelines.due import LATELY
 from pipelines.landing import Landing
 from pipelines.lists import ListsSync
 from pipelines.progress import Progress
-from pipelines.tables import DATASET
+from pipelines.tables import ACCOUNTS, DATASET, INVOICES, MARKS
 from pipelines.unpaid import UNPAID
 from pipelines.warehouse import PostgresWarehouse, Warehouse, warehouse_at
 from tests.postgres import HASHES_IN_PRODUCTION, running_postgres
@@ -127,14 +127,17 @@ def warehouses(*, postgres: bool) -> Iterator[Callable[[str], str]]:
 
 def mark_as_read(warehouse: Warehouse, *, history: bool) -> None:
     """As if the details of what matters had been read today, and those of history in the months before, or never."""
-    matters = f"({UNPAID} OR updated_at >= now() - INTERVAL '{LATELY.days} days')"
-    months_ago = "mod(invoice_id, 90) * INTERVAL '1 day' + INTERVAL '1 day'"
+    lately = f"updated_at >= now() - INTERVAL '{LATELY.days} days'"
+    matters = {
+        INVOICES: f"({UNPAID} OR {lately})",
+        ACCOUNTS: f"({lately} OR account_id IN (SELECT account_id FROM {DATASET}.invoices WHERE {UNPAID} OR {lately}))",  # noqa: S608
+    }
     with warehouse.session() as session:
-        session.execute(f"UPDATE {DATASET}.accounts SET contacts_synced_at = %s", _clock())  # noqa: S608
-        session.execute(f"UPDATE {DATASET}.invoices SET payments_synced_at = %s WHERE {matters}", _clock())  # noqa: S608
-        if history:
+        for table, mark in MARKS.values():
+            months_ago = f"now() - (1 + mod({table.id_column}, 90)) * INTERVAL '1 day'" if history else "NULL"
             session.execute(
-                f"UPDATE {DATASET}.invoices SET payments_synced_at = now() - ({months_ago}) WHERE NOT {matters}"  # noqa: S608
+                f"UPDATE {DATASET}.{table.name} SET {mark} = CASE WHEN {matters[table]} THEN %s ELSE {months_ago} END",  # noqa: S608
+                _clock(),
             )
         if isinstance(warehouse, PostgresWarehouse):
             session.execute("VACUUM ANALYZE")  # as the server does by itself within a minute

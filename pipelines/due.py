@@ -5,7 +5,7 @@ lately; rank 2, history. What was never read goes newest first (invoices by thei
 what was read before goes longest ago first.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
@@ -20,8 +20,9 @@ _KINDS: tuple[What, ...] = get_args(What)
 LATELY = timedelta(days=35)
 """A payment term and a few days: how long a paid invoice is looked at hourly, since bank matches may be undone."""
 
-_MATTERS, _HISTORY = (0, 1), (2,)
-"""Ranks."""
+_MATTERS = tuple(f"{what}_{rank}" for what in _KINDS for rank in (0, 1))
+_HISTORY = tuple(f"{what}_2" for what in _KINDS)
+"""What follow-up waits for, and all else, as `_candidates` names them."""
 
 _REQUESTS = "CASE WHEN received THEN 2 ELSE 1 END"
 """What the details of a candidate cost, as `Due.requests` says."""
@@ -56,8 +57,8 @@ class Pending:
 def _candidates(company_id: int, now: datetime) -> str:
     """Everything that has details, as `contacts` and `payments`, and each rank of these as `contacts_0` and so on.
 
-    A rank is a condition, not a column that is reckoned for each row: so Postgres answers it by its indexes, and reads
-    no more than a few rows where few are asked for. Drafts have no payments (GUIDE: "The records").
+    A rank is a condition, not a column that is reckoned for each row, so that Postgres answers it by an index where
+    there is one. Drafts have no payments (GUIDE: "The records").
     """
     excluded = f"SELECT account_id FROM {DATASET}.excluded_accounts WHERE company_id = {company_id}"
     lately = _at(now - LATELY)
@@ -67,16 +68,17 @@ def _candidates(company_id: int, now: datetime) -> str:
     return f"""
         WITH payments AS NOT MATERIALIZED (
             SELECT
-                *, 'payments' AS what, invoice_id AS parent_id, payments_synced_at AS last_read, date AS day,
-                NOT COALESCE(NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount, FALSE) AS received
+                'payments' AS what, invoice_id AS parent_id, payments_synced_at AS last_read, date AS day,
+                NOT COALESCE(NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount, FALSE) AS received,
+                account_id, draft, paid, status, updated_at, synced_at
             FROM {DATASET}.invoices
             WHERE company_id = {company_id} AND NOT COALESCE(draft, FALSE)
                 AND (account_id IS NULL OR account_id NOT IN ({excluded}))
         ),
         contacts AS NOT MATERIALIZED (
             SELECT
-                *, 'contacts' AS what, account_id AS parent_id, contacts_synced_at AS last_read,
-                CAST(updated_at AS DATE) AS day, FALSE AS received
+                'contacts' AS what, account_id AS parent_id, contacts_synced_at AS last_read,
+                CAST(updated_at AS DATE) AS day, FALSE AS received, account_id, updated_at, synced_at
             FROM {DATASET}.accounts WHERE company_id = {company_id} AND account_id NOT IN ({excluded})
         ),
         payments_0 AS NOT MATERIALIZED (SELECT *, 0 AS rank FROM payments WHERE {UNPAID}),
@@ -95,6 +97,7 @@ def _candidates(company_id: int, now: datetime) -> str:
 
 
 def _at(time: datetime) -> str:
+    """As a literal: it stands in a query as often as its ranks do."""
     return f"TIMESTAMPTZ '{time.isoformat()}'"
 
 
@@ -102,20 +105,23 @@ def _from_candidates(session: Session, company_id: int, now: datetime, query: st
     return session.rows(f"{_candidates(company_id, now)} {query}")
 
 
-def _of_each(ranks: Collection[int], query: str) -> str:
-    """A query of the candidates of each kind and rank by itself."""
-    return " UNION ALL ".join(f"({query.format(ranked=f'{what}_{rank}')})" for what in _KINDS for rank in ranks)
+def _of_each(candidates: Iterable[str], query: Callable[[str], str]) -> str:
+    """What `query` asks of each of these by itself."""
+    return " UNION ALL ".join(f"({query(name)})" for name in candidates)
 
 
-_COLUMNS = "what, parent_id, received, rank, last_read, day"
 _NEWEST = "day DESC NULLS LAST, parent_id DESC"
 _NEVER_READ = "last_read IS NULL"
 
+_FENCE = "OFFSET 0"
+"""Rows are found first, and ordered then: else Postgres may look for a few among a million, in the wanted order."""
 
-def _never_read(columns: str, but_history_until: datetime | None, newest: str = "") -> str:
-    unread = f"SELECT {columns} FROM {{ranked}} WHERE {_NEVER_READ}"
-    brought = f"AND (synced_at IS NULL OR synced_at > {_at(but_history_until)})" if but_history_until else ""
-    return f"{_of_each(_HISTORY, f'{unread} {brought} {newest}')} UNION ALL {_of_each(_MATTERS, f'{unread} {newest}')}"
+
+def _never_read(name: str, but_history_until: datetime | None) -> str:
+    since = ""
+    if but_history_until and name in _HISTORY:
+        since = f"AND (synced_at IS NULL OR synced_at > {_at(but_history_until)})"
+    return f"SELECT what, parent_id, received, rank, day FROM {name} WHERE {_NEVER_READ} {since}"
 
 
 def never_read(
@@ -126,15 +132,19 @@ def never_read(
     `but_history_until` leaves out the history that a listing brought, which ended then; not what an event, or an
     account that is included again, brought since.
     """
-    unread = _never_read(_COLUMNS, but_history_until, f"ORDER BY {_NEWEST} LIMIT {limit}")
+
+    def newest(name: str) -> str:
+        unread = f"{_never_read(name, but_history_until)} {_FENCE}"
+        return f"SELECT * FROM ({unread}) AS unread ORDER BY {_NEWEST} LIMIT {limit}"
+
+    unread = _of_each([*_MATTERS, *_HISTORY], newest)
     query = f"SELECT what, parent_id, received FROM ({unread}) AS unread ORDER BY rank, {_NEWEST}, what LIMIT {limit}"
     return _due(_from_candidates(session, company_id, now, query))
 
 
 def never_read_history(session: Session, company_id: int, now: datetime, limit: int) -> list[Due]:
-    """At most `limit` of the history that was never read since it last changed; a million are sorted by days alone."""
-    newest = f"SELECT {_COLUMNS} FROM {{ranked}} WHERE {_NEVER_READ} ORDER BY {_NEWEST} LIMIT {limit}"
-    unread = _of_each(_HISTORY, newest)
+    """At most `limit` of the history that was never read since it last changed, newest first."""
+    unread = _of_each(_HISTORY, lambda name: f"{_never_read(name, None)} ORDER BY {_NEWEST} LIMIT {limit}")
     query = f"SELECT what, parent_id, received FROM ({unread}) AS unread ORDER BY {_NEWEST}, what LIMIT {limit}"
     return _due(_from_candidates(session, company_id, now, query))
 
@@ -156,9 +166,9 @@ def requests_to_read(
     at_most: int | None = None,
 ) -> int:
     """How many requests all of that takes; where they are more than `at_most`, some number that is no less."""
-    unread = _never_read("received", but_history_until)
-    if at_most is not None:
-        unread = f"{unread} LIMIT {at_most}"  # counting all of a long history takes as long as reading it from the disk
+    unread = _of_each([*_HISTORY, *_MATTERS], lambda name: _never_read(name, but_history_until))
+    if at_most is not None:  # counting all of a long history takes as long as reading it from the disk
+        unread = f"{unread} LIMIT {at_most}"
     query = f"SELECT sum({_REQUESTS}) FROM ({unread}) AS unread"
     ((requests,),) = _from_candidates(session, company_id, now, query)
     return int(requests or 0)
@@ -167,52 +177,45 @@ def requests_to_read(
 def rotation(session: Session, company_id: int, now: datetime, requests: int) -> list[Due]:
     """What to read again without any event asking for it, for at most `requests` requests.
 
-    Contacts and a payment's own status change without an event. What matters takes up to four fifths, longest ago
-    first; the rest goes to history in turn, so that nothing is left out for ever.
+    Contacts and a payment's own status change without an event. What matters takes four fifths, longest ago first; the
+    rest goes to what of all was read longest ago, which is history for the most part, so that nothing is left out for
+    ever.
     """
-    matters = _oldest(session, company_id, now, requests, _MATTERS)
-    others = _oldest(session, company_id, now, requests, _HISTORY)
-    share = max(requests * 4 // 5, requests - sum(due.requests for due in others))
-    chosen = list(_within(matters, share))
+    chosen = list(_within(_oldest(session, company_id, now, requests, _MATTERS), requests * 4 // 5))
+    taken = set(chosen)
+    others = [due for due in _oldest(session, company_id, now, requests, _KINDS) if due not in taken]
     return chosen + list(_within(others, requests - sum(due.requests for due in chosen)))
 
 
 def pending(session: Session, company_id: int, now: datetime) -> Pending:
     """How much was never read since it last changed."""
-    unread = " UNION ALL ".join(f"SELECT what, received FROM {what} WHERE {_NEVER_READ}" for what in _KINDS)
-    matters = _of_each(_MATTERS, f"SELECT count(*) AS number FROM {{ranked}} WHERE {_NEVER_READ}")
-    query = f"""
-        SELECT
-            count(*) FILTER (WHERE what = 'contacts'), count(*) FILTER (WHERE what = 'payments'),
-            COALESCE(sum({_REQUESTS}), 0), (SELECT sum(number) FROM ({matters}) AS matters)
-        FROM ({unread}) AS unread
-    """
-    ((contacts, payments, requests, urgent),) = _from_candidates(session, company_id, now, query)
-    return Pending(int(contacts), int(payments), int(requests), ready=not urgent)
+
+    def count(name: str) -> str:
+        return f"SELECT '{name}', count(*), COALESCE(sum({_REQUESTS}), 0) FROM {name} WHERE {_NEVER_READ}"
+
+    rows = _from_candidates(session, company_id, now, _of_each([*_KINDS, *_MATTERS], count))
+    unread = {name: (int(number), int(requests)) for name, number, requests in rows}
+    return Pending(
+        contacts=unread["contacts"][0],
+        payments=unread["payments"][0],
+        requests=sum(unread[what][1] for what in _KINDS),
+        ready=not any(unread[name][0] for name in _MATTERS),
+    )
 
 
-def _oldest(session: Session, company_id: int, now: datetime, limit: int, ranks: Collection[int]) -> list[Due]:
-    """At most `limit` of what was read before."""
+def _oldest(session: Session, company_id: int, now: datetime, limit: int, candidates: Collection[str]) -> list[Due]:
+    """At most `limit` of these that were read before, longest ago first."""
     if limit <= 0:
         return []
-    oldest = " UNION ALL ".join(
-        f"(SELECT * FROM ({_read_before(what, rank, now)}) AS read_before ORDER BY last_read LIMIT {limit})"
-        for what in _KINDS
-        for rank in ranks
-    )
-    order = "last_read, rank, parent_id DESC"
-    query = f"SELECT what, parent_id, received FROM ({oldest}) AS oldest ORDER BY {order} LIMIT {limit}"
-    return _due(_from_candidates(session, company_id, now, query))
 
+    def oldest(name: str) -> str:
+        # Invoices that were touched lately are few as a rule, and come last in this order.
+        fence = _FENCE if name == "payments_1" else ""
+        read = f"SELECT what, parent_id, received, last_read FROM {name} WHERE last_read < {_at(now)} {fence}"
+        return f"SELECT * FROM ({read}) AS read_before ORDER BY last_read LIMIT {limit}"
 
-def _read_before(what: What, rank: int, now: datetime) -> str:
-    """What was read before now.
-
-    Invoices that were touched lately are found as such, and ordered then: Postgres would look for them among a million
-    in the order in which these were read, were it not for OFFSET, which keeps it from doing so.
-    """
-    fence = "OFFSET 0" if (what, rank) == ("payments", 1) else ""
-    return f"SELECT {_COLUMNS} FROM {what}_{rank} WHERE last_read < {_at(now)} {fence}"
+    chosen = f"({_of_each(candidates, oldest)}) AS oldest ORDER BY last_read, parent_id DESC LIMIT {limit}"
+    return _due(_from_candidates(session, company_id, now, f"SELECT what, parent_id, received FROM {chosen}"))
 
 
 def _due(rows: list[tuple[Any, ...]]) -> list[Due]:

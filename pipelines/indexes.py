@@ -18,13 +18,11 @@ def _index(table: Table, *columns: str) -> tuple[str, tuple[Table, str]]:
 
 
 def _few(table: Table, which: str, column: str, where: str) -> tuple[str, tuple[Table, str]]:
-    """An index of few rows, for queries that say in the same words which."""
+    """An index of some rows, for queries that say in the same words which."""
     name = f"{table.name}_{which}_index"
     made = f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} (company_id, {column}) WHERE {where}"
     return name, (table, made)
 
-
-_NEWEST = "date DESC NULLS LAST, invoice_id DESC"
 
 INDEXES = dict(
     [
@@ -41,8 +39,7 @@ INDEXES = dict(
         _few(INVOICES, "unpaid", "account_id", UNPAID),
         _few(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
         _few(INVOICES, "unpaid_by_reading", "payments_synced_at", UNPAID),
-        _few(INVOICES, "never_read", _NEWEST, "payments_synced_at IS NULL"),
-        _few(INVOICES, "never_read_unpaid", _NEWEST, f"payments_synced_at IS NULL AND {UNPAID}"),
+        _few(INVOICES, "never_read", "date DESC NULLS LAST, invoice_id DESC", "payments_synced_at IS NULL"),
         _few(INVOICES, "never_read_since", "synced_at", "payments_synced_at IS NULL"),
         *(_few(table, "unread", table.id_column, "synced_at IS NULL") for table in (ACCOUNTS, INVOICES, CREDIT_NOTES)),
         _index(ACCOUNTS, "company_id", "contacts_synced_at"),

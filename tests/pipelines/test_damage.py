@@ -92,16 +92,17 @@ def _plan_anew() -> Callable[..., object]:
     return plan
 
 
-def test_a_column_of_somebody_s_own_stays_and_is_left_alone(synced: Company) -> None:
-    by_hand(synced, "ALTER TABLE receivables.invoices ADD COLUMN follow_up TEXT")
-    by_hand(synced, "UPDATE receivables.invoices SET follow_up = 'called'")
+@pytest.mark.parametrize("name", ["follow_up", "day", "rank", "received"])
+def test_a_column_of_somebody_s_own_stays_and_is_left_alone(synced: Company, name: str) -> None:
+    by_hand(synced, f"ALTER TABLE receivables.invoices ADD COLUMN {name} TEXT")
+    by_hand(synced, f"UPDATE receivables.invoices SET {name} = 'called'")
     changed = next(one.id for one in synced.world.invoices if one.settles)
     invoices.update_invoice(synced.world, id=changed, label="changed")
     synced.sync()
-    assert {line.split(": ")[1].split(" ")[0] for line in synced.differences()} == {"follow_up"}
+    assert {line.split(": ")[1].split(" ")[0] for line in synced.differences()} == {name}
     rows = synced.held()["invoices"]
     assert rows[synced.id, changed]["label"] == "changed"
-    assert {row["follow_up"] for key, row in rows.items() if key[1] != changed} == {"called"}
+    assert {row[name] for key, row in rows.items() if key[1] != changed} == {"called"}
 
 
 @pytest.mark.parametrize(

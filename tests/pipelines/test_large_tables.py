@@ -11,16 +11,16 @@ from pipelines.tables import DATASET
 from pipelines.warehouse import Session, warehouse_at
 from tests.postgres import Databases
 
-COMPANY, ACCOUNTS, INVOICES = 2, 4_000, 40_000
-UNPAID, PAID_LATELY = "mod(number, 20) = 0", "mod(number, 20) = 7"
-FEW = 3 * INVOICES // 10
-"""Three times what matters."""
+COMPANY, ACCOUNTS, INVOICES = 2, 6_000, 60_000
+UNPAID, PAID_LATELY = "mod(number, 30) = 0", "mod(number, 30) = 7"
+FEW = INVOICES // 2
+"""What matters is a fifteenth."""
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 LISTED, LONG_AGO = NOW - timedelta(days=1), NOW - timedelta(days=900)
 
 ASKED: dict[str, Callable[[Session], list[Due] | int]] = {
-    "what matters and was not read": lambda session: never_read(session, COMPANY, NOW, 100, but_history_until=LISTED),
+    "what matters and was not read": lambda session: never_read(session, COMPANY, NOW, 5_000, but_history_until=LISTED),
     "what history takes": lambda session: requests_to_read(session, COMPANY, NOW, at_most=25),
     "history's next": lambda session: never_read_history(session, COMPANY, NOW, 25),
     "what is to be read again": lambda session: rotation(session, COMPANY, NOW, 50),
