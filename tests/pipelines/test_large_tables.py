@@ -102,3 +102,8 @@ def test_history_that_waits_is_not_looked_through(listed: Session, asked: str) -
 @pytest.mark.parametrize("asked", ASKED)
 def test_history_that_was_read_is_not_looked_through(all_read: Session, asked: str) -> None:
     assert _looked_at(all_read, asked) < FEW
+
+
+def test_no_time_goes_into_compiling_a_query(listed: Session) -> None:
+    """Which a server may do where the compiler is installed: seconds, for what takes half a second."""
+    assert listed.value("SHOW jit") == "off"
