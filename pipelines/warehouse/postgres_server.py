@@ -82,8 +82,8 @@ class PostgresWarehouse(Warehouse):
             credentials.username = info.user
             credentials.password = info.password or "none"
             given = {name: value for name, value in parse_qsl(urlsplit(self._url).query) if name not in _NAMED}
-            waiting = f"-c lock_timeout={self._lock_wait_seconds:.0f}s"
-            credentials.query = {**_PATIENCE, **given, "options": f"{waiting} {given.get('options', '')}".strip()}
+            settings = f"-c jit=off -c lock_timeout={self._lock_wait_seconds:.0f}s"
+            credentials.query = {**_PATIENCE, **given, "options": f"{settings} {given.get('options', '')}".strip()}
             return credentials
 
     @contextmanager
