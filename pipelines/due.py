@@ -97,7 +97,7 @@ def _candidates(company_id: int, now: datetime) -> str:
 
 
 def _at(time: datetime) -> str:
-    """As a literal: it stands in a query as often as its ranks do."""
+    """As a literal: as a parameter it would have to be given as often as it stands in a query."""
     return f"TIMESTAMPTZ '{time.isoformat()}'"
 
 
@@ -165,7 +165,7 @@ def requests_to_read(
     but_history_until: datetime | None = None,
     at_most: int | None = None,
 ) -> int:
-    """How many requests all of that takes; where they are more than `at_most`, some number that is no less."""
+    """How many requests it takes to read what was never read; of more than `at_most`, some number that is no less."""
     unread = _of_each([*_HISTORY, *_MATTERS], lambda name: _never_read(name, but_history_until))
     if at_most is not None:  # counting all of a long history takes as long as reading it from the disk
         unread = f"{unread} LIMIT {at_most}"
@@ -177,9 +177,9 @@ def requests_to_read(
 def rotation(session: Session, company_id: int, now: datetime, requests: int) -> list[Due]:
     """What to read again without any event asking for it, for at most `requests` requests.
 
-    Contacts and a payment's own status change without an event. What matters takes four fifths, longest ago first; the
-    rest goes to what of all was read longest ago, which is history for the most part, so that nothing is left out for
-    ever.
+    Contacts and a payment's own status change without an event. What matters takes up to four fifths, longest ago
+    first; the rest goes to what of all was read longest ago, which is history wherever that was read longer ago than
+    what matters, so that nothing is left out for ever.
     """
     chosen = list(_within(_oldest(session, company_id, now, requests, _MATTERS), requests * 4 // 5))
     taken = set(chosen)
@@ -209,7 +209,7 @@ def _oldest(session: Session, company_id: int, now: datetime, limit: int, candid
         return []
 
     def oldest(name: str) -> str:
-        # Invoices that were touched lately are few as a rule, and come last in this order.
+        # Invoices that were touched lately are few as a rule, and come last in this order: they are found as such first.
         fence = _FENCE if name == "payments_1" else ""
         read = f"SELECT what, parent_id, received, last_read FROM {name} WHERE last_read < {_at(now)} {fence}"
         return f"SELECT * FROM ({read}) AS read_before ORDER BY last_read LIMIT {limit}"

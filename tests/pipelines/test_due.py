@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.due import LATELY, Due, due_of, never_read, never_read_history, pending, requests_to_read
+from pipelines.due import LATELY, Due, due_of, never_read, never_read_history, pending, requests_to_read, rotation
 from pipelines.landing import Landing
 from pipelines.tables import DATASET
 from pipelines.warehouse import Session, Warehouse
@@ -52,7 +52,7 @@ def _books() -> list[Invoice]:
     ]
 
 
-def _held(session: Session, books: list[Invoice]) -> None:
+def _hold(session: Session, books: list[Invoice]) -> None:
     for one in books:
         session.execute(
             f"""
@@ -82,7 +82,7 @@ def test_each_invoice_and_account_has_the_rank_that_is_documented(any_warehouse:
     with ExitStack() as stack:
         stack.enter_context(Landing.opened(any_warehouse, COMPANY, tmp_path / "dlt"))
         session = stack.enter_context(any_warehouse.session())
-        _held(session, books)
+        _hold(session, books)
         found = never_read(session, COMPANY, NOW, ENOUGH)
         assert _ids(found, "payments") == sorted(rank_of, key=lambda one: (rank_of[one], -one))
         assert _ids(found, "contacts") == sorted(rank_of_account, key=lambda one: (rank_of_account[one], -one))
@@ -96,3 +96,27 @@ def test_each_invoice_and_account_has_the_rank_that_is_documented(any_warehouse:
         told = pending(session, COMPANY, NOW)
         assert (told.contacts, told.payments, told.ready) == (len(rank_of_account), len(rank_of), False)
         assert told.requests == requests_to_read(session, COMPANY, NOW) == sum(due.requests for due in found)
+
+
+def test_what_is_read_again_is_for_four_fifths_what_matters_and_else_what_was_read_longest_ago(
+    any_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    unpaid = [Invoice(number, None, False, False, "late", None) for number in range(1, 41)]
+    history = [Invoice(number, None, False, True, "paid", None) for number in range(101, 141)]
+    with ExitStack() as stack:
+        stack.enter_context(Landing.opened(any_warehouse, COMPANY, tmp_path / "dlt"))
+        session = stack.enter_context(any_warehouse.session())
+        _hold(session, unpaid + history)
+        read = f"UPDATE {DATASET}.invoices SET payments_synced_at = %s - invoice_id * INTERVAL '1 hour' WHERE "
+        session.execute(f"{read} paid", NOW)
+        session.execute(f"{read} NOT paid", NOW)
+        chosen = rotation(session, COMPANY, NOW, 20)  # each takes two
+        assert [due.parent_id for due in chosen] == [*range(40, 32, -1), 140, 139]
+        session.execute(f"{read} NOT paid", NOW - timedelta(days=100))
+        chosen = rotation(session, COMPANY, NOW, 20)
+        assert [due.parent_id for due in chosen] == [*range(40, 30, -1)]
+        session.execute(f"DELETE FROM {DATASET}.invoices WHERE NOT paid AND invoice_id > 2")
+        chosen = rotation(session, COMPANY, NOW, 20)
+        assert [due.parent_id for due in chosen] == [2, 1, *range(140, 132, -1)]
+        session.execute(f"{read} paid", NOW + timedelta(days=100))
+        assert [due.parent_id for due in rotation(session, COMPANY, NOW, 20)] == [2, 1]

@@ -38,10 +38,12 @@ def large(databases: Databases, template: str, read: str) -> Iterator[Session]:
         session.execute(
             f"""
             INSERT INTO {DATASET}.accounts (company_id, account_id, source, updated_at, contacts_synced_at, synced_at)
-            SELECT {COMPANY}, number, 'pennylane', %s, %s - number * INTERVAL '1 s', %s
+            SELECT
+                {COMPANY}, number, 'pennylane', %s,
+                CASE WHEN {UNPAID} OR {PAID_LATELY} THEN %s WHEN {read} THEN %s END - number * INTERVAL '1 s', %s
             FROM generate_series(0, {ACCOUNTS - 1}) AS number
             """,
-            *(LONG_AGO, NOW, LISTED),
+            *(LONG_AGO, NOW, LONG_AGO, LISTED),
         )
         session.execute(
             f"""
@@ -102,6 +104,14 @@ def test_history_that_waits_is_not_looked_through(listed: Session, asked: str) -
 @pytest.mark.parametrize("asked", ASKED)
 def test_history_that_was_read_is_not_looked_through(all_read: Session, asked: str) -> None:
     assert _looked_at(all_read, asked) < FEW
+
+
+def test_what_it_finds_is_history_that_waits_and_what_was_read_longest_ago(listed: Session, all_read: Session) -> None:
+    assert len(never_read_history(listed, COMPANY, NOW, 25)) == 25
+    assert requests_to_read(listed, COMPANY, NOW, at_most=25) >= 25
+    assert not never_read_history(all_read, COMPANY, NOW, 25)
+    for session in (listed, all_read):
+        assert sum(due.requests for due in rotation(session, COMPANY, NOW, 50)) in (49, 50)
 
 
 def test_no_time_goes_into_compiling_a_query(listed: Session) -> None:
