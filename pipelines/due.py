@@ -209,7 +209,7 @@ def _oldest(session: Session, company_id: int, now: datetime, limit: int, candid
         return []
 
     def oldest(name: str) -> str:
-        # Invoices that were touched lately are few as a rule, and come last in this order: they are found as such first.
+        # Invoices that were touched lately are few as a rule, and come last in this order: found as such first.
         fence = _FENCE if name == "payments_1" else ""
         read = f"SELECT what, parent_id, received, last_read FROM {name} WHERE last_read < {_at(now)} {fence}"
         return f"SELECT * FROM ({read}) AS read_before ORDER BY last_read LIMIT {limit}"
