@@ -21,8 +21,9 @@ LATELY = timedelta(days=35)
 """A payment term and a few days: how long a paid invoice is looked at hourly, since bank matches may be undone."""
 
 _MATTERS = tuple(f"{what}_{rank}" for what in _KINDS for rank in (0, 1))
+"""What follow-up waits for, as `_candidates` names it."""
 _HISTORY = tuple(f"{what}_2" for what in _KINDS)
-"""What follow-up waits for, and all else, as `_candidates` names them."""
+"""All else."""
 
 _REQUESTS = "CASE WHEN received THEN 2 ELSE 1 END"
 """What the details of a candidate cost, as `Due.requests` says."""

@@ -17,8 +17,8 @@ def _index(table: Table, *columns: str) -> tuple[str, tuple[Table, str]]:
     return name, (table, f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} ({', '.join(columns)})")
 
 
-def _few(table: Table, which: str, column: str, where: str) -> tuple[str, tuple[Table, str]]:
-    """An index of some rows, for queries that say in the same words which."""
+def _partial(table: Table, which: str, column: str, where: str) -> tuple[str, tuple[Table, str]]:
+    """An index of a part of the rows, for queries that say in the same words which."""
     name = f"{table.name}_{which}_index"
     made = f"CREATE INDEX IF NOT EXISTS {name} ON {DATASET}.{table.name} (company_id, {column}) WHERE {where}"
     return name, (table, made)
@@ -36,12 +36,15 @@ INDEXES = dict(
         _index(CREDIT_NOTES, "company_id", "credited_invoice_id"),
         _index(INVOICES, "company_id", "payments_synced_at"),
         _index(INVOICES, "company_id", "updated_at"),
-        _few(INVOICES, "unpaid", "account_id", UNPAID),
-        _few(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
-        _few(INVOICES, "unpaid_by_reading", "payments_synced_at", UNPAID),
-        _few(INVOICES, "never_read", "date DESC NULLS LAST, invoice_id DESC", "payments_synced_at IS NULL"),
-        _few(INVOICES, "never_read_since", "synced_at", "payments_synced_at IS NULL"),
-        *(_few(table, "unread", table.id_column, "synced_at IS NULL") for table in (ACCOUNTS, INVOICES, CREDIT_NOTES)),
+        _partial(INVOICES, "unpaid", "account_id", UNPAID),
+        _partial(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
+        _partial(INVOICES, "unpaid_by_reading", "payments_synced_at", UNPAID),
+        _partial(INVOICES, "never_read", "date DESC NULLS LAST, invoice_id DESC", "payments_synced_at IS NULL"),
+        _partial(INVOICES, "never_read_since", "synced_at", "payments_synced_at IS NULL"),
+        *(
+            _partial(table, "unread", table.id_column, "synced_at IS NULL")
+            for table in (ACCOUNTS, INVOICES, CREDIT_NOTES)
+        ),
         _index(ACCOUNTS, "company_id", "contacts_synced_at"),
     ]
 )
