@@ -6,7 +6,7 @@ row and inserts it anew, which is how rows are merged.
 
 from functools import partial
 
-from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, TABLES, Table
+from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, LISTED, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session
 
@@ -96,6 +96,18 @@ def index(session: Session) -> None:
     for name, (one, statement) in INDEXES.items():
         if (name, one.name) not in names:
             session.unless_in_use(partial(session.execute, statement))
+
+
+def drop_while_empty(session: Session) -> None:
+    """Drop the indexes, but for the keys, of those lists' tables that hold nothing, before they are filled.
+
+    To make them again of all rows takes a fraction of what it takes to keep them up to date with each.
+    """
+    if session.is_postgres:
+        for table in LISTED:
+            if not session.rows(f"SELECT 1 FROM {DATASET}.{table.name} LIMIT 1"):
+                names = ", ".join(f"{DATASET}.{name}" for name, (one, _) in INDEXES.items() if one is table)
+                session.unless_in_use(partial(session.execute, f"DROP INDEX IF EXISTS {names}"))
 
 
 def _make_unique(session: Session, table: Table) -> None:

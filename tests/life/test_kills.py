@@ -92,7 +92,9 @@ def test_what_one_or_two_killed_syncs_left_behind_is_made_good_by_the_next(
     assert mortal.differences() == []
 
 
-@pytest.mark.parametrize(("mortal", "stage", "time", "then"), STAGES_OF_A_FULL_SYNC, indirect=["mortal"], scope="module")
+@pytest.mark.parametrize(
+    ("mortal", "stage", "time", "then"), STAGES_OF_A_FULL_SYNC, indirect=["mortal"], scope="module"
+)
 def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next(
     mortal: Mortal, stage: str, time: int, then: str
 ) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.tables import TABLES
+from pipelines import pieces
+from pipelines.indexes import INDEXES
+from pipelines.tables import LISTED, TABLES
 from pipelines.warehouse import warehouse_at
 from tests.pipelines.company import Company
 from tests.pipelines.conftest import MakeCompany
@@ -49,6 +51,16 @@ def indexed(company: Company) -> list[tuple[str, list[str]]]:
             FROM pg_index JOIN pg_class t ON t.oid = indrelid JOIN pg_attribute a ON a.attrelid = indexrelid
             WHERE relnamespace = 'receivables'::regnamespace AND indpred IS NULL AND indisvalid GROUP BY indexrelid, 1
             """
+        )
+
+
+def index_numbers(company: Company) -> dict[str, int]:
+    """Postgres's number of each index, which is another once it is made anew."""
+    with company.warehouse.session() as session:
+        return dict(
+            session.rows(
+                "SELECT relname, oid FROM pg_class WHERE relkind = 'i' AND relnamespace = 'receivables'::regnamespace"
+            )
         )
 
 
@@ -124,3 +136,19 @@ def test_an_index_that_is_missing_is_made_once_nobody_writes_to_its_table_and_no
             assert company.differences() == []
     company.sync()
     assert touched in indexed(company)
+
+
+def test_empty_tables_are_filled_by_a_long_listing_before_they_are_indexed_and_others_keep_their_indexes(
+    make_company: MakeCompany, databases: Databases, postgres_with_tables: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 20)
+    with databases.new(postgres_with_tables) as url:
+        company = make_company(12, 80, warehouse_at(url))
+        of_empty_tables = index_numbers(company)
+        company.sync()
+        filled = index_numbers(company)
+        company.sync(full=True)
+        assert index_numbers(company) == filled
+    assert filled.keys() == of_empty_tables.keys()
+    made_anew = {name for name, number in filled.items() if number != of_empty_tables[name]}
+    assert made_anew == {name for name, (table, _) in INDEXES.items() if table in LISTED}
