@@ -93,7 +93,8 @@ class Simulation:
         self._random = random.Random(seed)  # noqa: S311
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order: Iterator[int] = itertools.count()
-        self._waiting: list[tuple[float, Pacer]] = []
+        self._wanting = Counter[Pacer]()
+        self._waiting: dict[Pacer, float] = {}
         self.outcome = Outcome(Counter(), Counter(), Counter(), Counter(), limit)
         self.in_flight_before_first_answer = 0
         self._answered = False
@@ -104,7 +105,7 @@ class Simulation:
         until = (self._first_window + windows) * WINDOW_SECONDS - self._offset
         for number, pacer in enumerate(self.pacers):
             for _ in range(self._workers):
-                self._at(self.now + 1.4 * WINDOW_SECONDS * number, partial(self._try, pacer))
+                self._at(self.now + 1.4 * WINDOW_SECONDS * number, partial(self._want, pacer))
         if self._others_per_second:
             self._at(self.now, self._others_go_on)
         for window in range(1, windows):
@@ -118,21 +119,29 @@ class Simulation:
     def _at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (when, next(self._order), action))
 
+    def _want(self, pacer: Pacer) -> None:
+        """A worker wants a ticket; one at a time looks after the pace, the others wait for their turn."""
+        self._wanting[pacer] += 1
+        if self._wanting[pacer] == 1:
+            self._try(pacer)
+
     def _try(self, pacer: Pacer) -> None:
         try:
             ticket = pacer.acquire()
         except _MustWait as must:
-            when = self.now + must.seconds
-            self._waiting.append((when, pacer))
-            self._at(when, lambda: self._wake(lambda until, _: until <= self.now))
+            until = self._waiting[pacer] = self.now + must.seconds
+            self._at(until, partial(self._wake, pacer, until))
             return
         self.in_flight_before_first_answer += not self._answered
         self._at(self.now + self._way(pacer, self._outward), lambda: self._arrive(pacer, ticket))
+        self._wanting[pacer] -= 1
+        if self._wanting[pacer]:
+            self._at(self.now + self._dawdle, partial(self._try, pacer))
 
-    def _wake(self, due: Callable[[float, Pacer], bool]) -> None:
-        ready = [pacer for until, pacer in self._waiting if due(until, pacer)]
-        self._waiting = [(until, pacer) for until, pacer in self._waiting if not due(until, pacer)]
-        for pacer in ready:
+    def _wake(self, pacer: Pacer, until: float | None = None) -> None:
+        """Whose turn it is looks again: after an answer, or at the time until which it waits."""
+        if pacer in self._waiting and until in (None, self._waiting[pacer]):
+            del self._waiting[pacer]
             self._at(self.now + self._dawdle, partial(self._try, pacer))
 
     def _arrive(self, pacer: Pacer, ticket: Ticket) -> None:
@@ -157,8 +166,8 @@ class Simulation:
     def _answer(self, pacer: Pacer, ticket: Ticket, headers: dict[str, str], retry_after: float | None) -> None:
         self._answered = True
         pacer.release(ticket, headers, retry_after)
-        self._wake(lambda _, waiting: waiting is pacer)
-        self._at(self.now + self._dawdle, partial(self._try, pacer))
+        self._wake(pacer)
+        self._at(self.now + self._dawdle, partial(self._want, pacer))
 
     def _other(self) -> None:
         window = int((self.now + self._offset) // WINDOW_SECONDS) - self._first_window
