@@ -40,7 +40,7 @@ def test_no_request_is_refused_and_every_window_is_used(latency: float, offset: 
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(8))
 def test_answers_that_overtake_each_other_do_not_matter(latency: float, seed: int) -> None:
     """Answers of 0.16 to 1.44 s may come too late for the last one or two requests of a window, but not of many."""
     outcome = Simulation(latency=latency, jitter=0.8, seed=seed).run(LAST)
@@ -62,11 +62,12 @@ def test_a_slow_machine_uses_the_limit_too(latency: float, limit: int) -> None:
 def test_another_program_gets_what_it_asks_for_and_we_use_what_is_left(latency: float, per_second: float) -> None:
     """It looks at nothing, and asks when it likes: now and then more in a window than was to be expected.
 
-    Before we have heard of it, it may cost us one.
+    Before we have heard of it, it may cost us one; afterwards, one of some thousand where it asks twice a second or
+    more.
     """
-    outcomes = [Simulation(latency=latency, others_per_second=per_second, seed=seed).run(LAST) for seed in range(3)]
+    outcomes = [Simulation(latency=latency, others_per_second=per_second, seed=seed).run(LAST) for seed in range(12)]
+    assert sum(outcome.refused[window] for outcome in outcomes for window in range(FIRST, LAST)) <= (per_second > 1)
     for outcome in outcomes:
-        assert sum(outcome.refused[window] for window in range(FIRST, LAST)) == 0
         assert _refused(outcome) <= (per_second > 1)
         assert outcome.use(FIRST, LAST) >= 0.95
     granted, refused = (
@@ -92,7 +93,7 @@ def test_beside_a_program_that_asks_at_random_the_limit_is_used_and_hardly_any_o
 ) -> None:
     outcomes = [
         Simulation(latency=latency, others_per_second=per_second, others_at_random=True, seed=seed).run(24)
-        for seed in range(4)
+        for seed in range(12)
     ]
     assert sum(outcome.use(2 * FIRST, 24) for outcome in outcomes) >= 0.96 * len(outcomes)
     assert sum(map(_refused, outcomes)) <= 0.03 * sum(sum(outcome.ours.values()) for outcome in outcomes)
@@ -119,7 +120,7 @@ def test_so_does_one_that_asks_all_at_once_a_little_later(latency: float, at_onc
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize(("at", "use"), [(2.5, 0.9), (3.0, 0.78), (3.5, 0.85)])
 def test_one_that_asks_all_at_once_late_in_each_window_is_left_it(latency: float, at: float, use: float) -> None:
-    for seed in range(2):
+    for seed in range(8):
         outcome = Simulation(latency=latency, others_at_once=12, others_at=at, seed=seed).run(LAST)
         assert _refused_later(outcome) == (0, 0)
         assert outcome.use(2 * FIRST, LAST) >= use
@@ -248,23 +249,28 @@ def test_processes_that_keep_a_pace_together_use_the_limit_as_one(latency: float
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
-@pytest.mark.parametrize("seed", range(2))
-def test_two_installations_share_the_limit_and_leave_each_other_little(latency: float, seed: int) -> None:
+def test_two_installations_share_the_limit_and_leave_each_other_little(latency: float) -> None:
     """The second asks once before it has heard anything, which may be once too often.
 
     At 0.8 s each hears what the other does when a sixth of the window is over.
     """
-    outcome = Simulation(latency=latency, processes=2, offset=1234.567 + seed * 0.635, seed=seed).run(FIRST + LAST)
-    assert sum(outcome.refused[window] for window in range(FIRST, FIRST + LAST)) == 0
-    assert _refused(outcome) <= 1
-    assert outcome.use(2 * FIRST, FIRST + LAST) >= (0.95 if latency < 0.8 else 0.9)
+    outcomes = [
+        Simulation(latency=latency, processes=2, offset=1234.567 + seed * 0.635, seed=seed).run(FIRST + LAST)
+        for seed in range(12)
+    ]
+    for outcome in outcomes:
+        assert sum(outcome.refused[window] for window in range(2 * FIRST, FIRST + LAST)) == 0
+        assert _refused(outcome) <= 1
+        assert outcome.use(2 * FIRST, FIRST + LAST) >= (0.93 if latency < 0.8 else 0.91)
+    used = sum(outcome.use(2 * FIRST, FIRST + LAST) for outcome in outcomes)
+    assert used >= (0.95 if latency < 0.8 else 0.91) * len(outcomes)
 
 
 @pytest.mark.parametrize(("latency", "later_latency"), [(0.8, 0.05), (0.8, 0.1), (0.4, 0.05), (0.05, 0.8)])
 def test_a_second_installation_costs_at_most_a_request_though_it_hears_sooner_or_later(
     latency: float, later_latency: float
 ) -> None:
-    for seed in range(2):
+    for seed in range(8):
         simulation = Simulation(
             latency=latency, later_latency=later_latency, processes=2, offset=1234.567 + seed * 0.635, seed=seed
         )
