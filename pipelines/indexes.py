@@ -4,11 +4,13 @@ DuckDB has none: it scans a million ids in milliseconds, and takes a key for vio
 row and inserts it anew, which is how rows are merged.
 """
 
+import contextlib
 from functools import partial
 
+from pipelines.errors import PipelineError
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, LISTED, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
-from pipelines.warehouse import Session
+from pipelines.warehouse import Session, Warehouse
 
 
 def _index(table: Table, *columns: str) -> tuple[str, tuple[Table, str]]:
@@ -69,7 +71,8 @@ def index(session: Session) -> None:
     """Make the primary keys and indexes that are missing, where the database wants them.
 
     Whoever writes to a table keeps its new index waiting, and waits while it is made: another sync, for the most part.
-    Since an index is about speed, the next sync makes it where this one would have to wait for long.
+    Since an index is about speed, the next sync makes it where this one would have to wait for long. An empty table of
+    a list is filled first: to index all rows together takes a fraction of what it takes for each as it comes.
 
     A table that somebody renamed has kept the names of its indexes, which the one made in its place needs.
     """
@@ -93,21 +96,21 @@ def index(session: Session) -> None:
             if (_name_before_key(one), one.name) not in names:
                 _make_unique(session, one)
             _make_key(session, one)
-    for name, (one, statement) in INDEXES.items():
-        if (name, one.name) not in names:
-            session.unless_in_use(partial(session.execute, statement))
+    missing = {name: made for name, made in INDEXES.items() if (name, made[0].name) not in names}
+    later = {one for one in LISTED if missing and _is_empty(session, one)}
+    for one, statement in missing.values():
+        if one not in later and not session.unless_in_use(partial(session.execute, statement)):
+            later.add(one)
 
 
-def drop_while_empty(session: Session) -> None:
-    """Drop the indexes, but for the keys, of those lists' tables that hold nothing, before they are filled.
+def index_what_was_filled(warehouse: Warehouse) -> None:
+    """The same for tables that were empty. All rows are there by now: what cannot be made is left to the next sync."""
+    with contextlib.suppress(PipelineError), warehouse.session() as session, session.one_at_a_time():
+        index(session)
 
-    To make them again of all rows takes a fraction of what it takes to keep them up to date with each.
-    """
-    if session.is_postgres:
-        for table in LISTED:
-            if not session.rows(f"SELECT 1 FROM {DATASET}.{table.name} LIMIT 1"):
-                names = ", ".join(f"{DATASET}.{name}" for name, (one, _) in INDEXES.items() if one is table)
-                session.unless_in_use(partial(session.execute, f"DROP INDEX IF EXISTS {names}"))
+
+def _is_empty(session: Session, table: Table) -> bool:
+    return not session.rows(f"SELECT 1 FROM {DATASET}.{table.name} LIMIT 1")
 
 
 def _make_unique(session: Session, table: Table) -> None:

@@ -23,7 +23,7 @@ from pipelines.collected import COLLECTED, as_merged, clear, is_there, noted, ta
 from pipelines.committed import State, committed, forget_packages
 from pipelines.damage import drop_damaged_staging, look_for_damage, prepare
 from pipelines.errors import PipelineError, naming
-from pipelines.indexes import drop_while_empty, index
+from pipelines.indexes import index, index_what_was_filled
 from pipelines.records import Row
 from pipelines.removal import Removal, excluded_before
 from pipelines.rights import refuse_lacking
@@ -136,11 +136,8 @@ class Landing:
         Of each table a reader sees all of it or nothing.
         """
         removals = removals or {}
-        were_collected = self._waiting
         with self.writing() as session:
             present = self._accepted(session, rows)
-            if were_collected:
-                drop_while_empty(session)
         for table, removal in removals.items():
             self.tally[table] += Tally(removed=removal.count)
         merged = {table: present.get(table, []) for table in {*present, *removals, *tables_of(self.state)}}
@@ -148,12 +145,12 @@ class Landing:
         new_state = copy.deepcopy(state)
         new_state.pop(COLLECTED, None)
         if merged or new_state != self.state:
+            were_collected = self._waiting
             self._load(merged, new_state, Merge(together=were_collected, afterwards=afterwards))
             if were_collected:
                 with self.writing() as session:
                     clear(session, self._staging)
-                    with session.one_at_a_time():
-                        index(session)
+                index_what_was_filled(self.warehouse)
 
     @property
     def holds_collected(self) -> bool:

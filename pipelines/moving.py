@@ -14,6 +14,7 @@ from pipelines.collected import COLLECTED
 from pipelines.committed import State, commit_as, committed
 from pipelines.damage import refuse_damage
 from pipelines.errors import PipelineError, WarehouseUnusable
+from pipelines.indexes import index_what_was_filled
 from pipelines.landing import Landing
 from pipelines.progress import Progress, Watch
 from pipelines.tables import DATASET, TABLES, Table, Type
@@ -65,6 +66,7 @@ def move_rows(
             commit_as(here, there, company_id, move.state_there)
         move.check(companies)
         before_commit()
+    index_what_was_filled(target)
 
 
 def rows_of(warehouse: Warehouse, companies: Collection[int]) -> Rows:
@@ -74,7 +76,7 @@ def rows_of(warehouse: Warehouse, companies: Collection[int]) -> Rows:
 
 
 def _make_tables(target: Warehouse, company_id: int, work_dir: Path) -> None:
-    """As any sync does before it lands something: tables, views, comments, indexes."""
+    """As any sync does before it lands something: tables, views, comments, keys."""
     with Landing.opened(target, company_id, work_dir):
         pass
 

@@ -171,12 +171,14 @@ class Session:
         """
         self._in_moments(change, self._lock_wait_seconds)
 
-    def unless_in_use(self, change: Callable[[], None]) -> None:
-        """The same for what can be left to the next sync, where somebody reads on, or writes."""
+    def unless_in_use(self, change: Callable[[], None]) -> bool:
+        """The same for what can be left to the next sync, where somebody reads on, or writes: False."""
         try:
             self._in_moments(change, BRIEF_WAIT_SECONDS)
         except WarehouseLocked:
             log.info("Somebody uses what is to be changed, in a transaction that has not ended: left to the next sync")
+            return False
+        return True
 
     def _in_moments(self, change: Callable[[], None], seconds: float) -> None:
         for attempt in in_moments(retry_if_exception_type(WarehouseLocked), seconds):

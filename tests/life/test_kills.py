@@ -1,6 +1,8 @@
 """kill -9 at any stage of a sync: the next that ends is equal to the truth; no token is lost but in one instant."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from time import time_ns
 
@@ -56,22 +58,35 @@ def test_who_has_the_tables_in_postgres_has_the_connections_there_too(mortal: Mo
             assert session.rows("SELECT company_id FROM pennylane_sync.connections") == [(mortal.id,)]
 
 
-@pytest.fixture(scope="module", params=["DuckDB", "Postgres"])
-def mortal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
-    """A synchronized company; each test leaves it equal to the truth for the next one."""
-    home = tmp_path_factory.mktemp("mortal") / "home"
-    home.mkdir()
-    url = f"duckdb:///{home / 'receivables.duckdb'}"
-    if request.param == "Postgres":
-        server = request.getfixturevalue("postgres_server")
-        name = f"mortal_{time_ns()}"
-        server.run(f"CREATE DATABASE {name}")
-        url = server.url(name)
-    with make_sandbox(customers=8, invoices=40, frozen=False, start=datetime.now(UTC)) as sandbox:
-        company = Mortal(sandbox, home, url)
-        company.connect()
-        company.sync()
-        yield company
+@pytest.fixture(scope="module")
+def mortals(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Mortal]]:
+    """A synchronized company by database; each test leaves it equal to the truth for the next one."""
+    with ExitStack() as running:
+
+        @functools.cache
+        def made(database: str) -> Mortal:
+            home = tmp_path_factory.mktemp("mortal") / "home"
+            home.mkdir()
+            url = f"duckdb:///{home / 'receivables.duckdb'}"
+            if database == "Postgres":
+                server = request.getfixturevalue("postgres_server")
+                name = f"mortal_{time_ns()}"
+                server.run(f"CREATE DATABASE {name}")
+                url = server.url(name)
+            sandbox = make_sandbox(customers=8, invoices=40, frozen=False, start=datetime.now(UTC))
+            company = Mortal(running.enter_context(sandbox), home, url)
+            company.connect()
+            company.sync()
+            return company
+
+        yield made
+
+
+@pytest.fixture(params=["DuckDB", "Postgres"])
+def mortal(request: pytest.FixtureRequest, mortals: Callable[[str], Mortal]) -> Mortal:
+    return mortals(request.param)
 
 
 def stage_in(mortal: Mortal, stage: str) -> str:
@@ -79,7 +94,7 @@ def stage_in(mortal: Mortal, stage: str) -> str:
     return stage if stage in (*PLACES, *PLACES_IN_DLT) else f"{stage} ({database})"
 
 
-@pytest.mark.parametrize(("mortal", "kills"), KILLED, indirect=["mortal"], ids=str, scope="module")
+@pytest.mark.parametrize(("mortal", "kills"), KILLED, indirect=["mortal"], ids=str)
 def test_what_one_or_two_killed_syncs_left_behind_is_made_good_by_the_next(
     mortal: Mortal, kills: list[tuple[str, int]]
 ) -> None:
@@ -92,9 +107,7 @@ def test_what_one_or_two_killed_syncs_left_behind_is_made_good_by_the_next(
     assert mortal.differences() == []
 
 
-@pytest.mark.parametrize(
-    ("mortal", "stage", "time", "then"), STAGES_OF_A_FULL_SYNC, indirect=["mortal"], scope="module"
-)
+@pytest.mark.parametrize(("mortal", "stage", "time", "then"), STAGES_OF_A_FULL_SYNC, indirect=["mortal"])
 def test_a_full_sync_killed_at_any_stage_is_made_good_by_the_next(
     mortal: Mortal, stage: str, time: int, then: str
 ) -> None:

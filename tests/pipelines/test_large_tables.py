@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from pipelines.due import Due, never_read, never_read_history, requests_to_read, rotation
+from pipelines.indexes import index
 from pipelines.tables import DATASET
 from pipelines.warehouse import Merge, Session, warehouse_at
 from tests.postgres import Databases
@@ -62,6 +63,7 @@ def large(databases: Databases, template: str, read: str) -> Iterator[Session]:
             """,
             *(NOW, LONG_AGO, NOW, LONG_AGO, LISTED),
         )
+        index(session)
         session.execute("VACUUM ANALYZE")
         yield session
 
