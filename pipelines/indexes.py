@@ -4,13 +4,15 @@ DuckDB has none: it scans a million ids in milliseconds, and takes a key for vio
 row and inserts it anew, which is how rows are merged.
 """
 
-import contextlib
+import logging
 from functools import partial
 
 from pipelines.errors import PipelineError
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, LISTED, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session, Warehouse
+
+log = logging.getLogger(__name__)
 
 
 def _index(table: Table, *columns: str) -> tuple[str, tuple[Table, str]]:
@@ -96,17 +98,20 @@ def index(session: Session) -> None:
             if (_name_before_key(one), one.name) not in names:
                 _make_unique(session, one)
             _make_key(session, one)
-    missing = {name: made for name, made in INDEXES.items() if (name, made[0].name) not in names}
-    later = {one for one in LISTED if missing and _is_empty(session, one)}
-    for one, statement in missing.values():
+    missing = [(one, statement) for name, (one, statement) in INDEXES.items() if (name, one.name) not in names]
+    later = {one for one in {one for one, _ in missing}.intersection(LISTED) if _is_empty(session, one)}
+    for one, statement in missing:
         if one not in later and not session.unless_in_use(partial(session.execute, statement)):
             later.add(one)
 
 
 def index_what_was_filled(warehouse: Warehouse) -> None:
-    """The same for tables that were empty. All rows are there by now: what cannot be made is left to the next sync."""
-    with contextlib.suppress(PipelineError), warehouse.session() as session, session.one_at_a_time():
-        index(session)
+    """Make the indexes of tables that were empty; what cannot be made is left to the next sync."""
+    try:
+        with warehouse.session() as session, session.one_at_a_time():
+            index(session)
+    except PipelineError as error:
+        log.info("Indexes are left to the next sync: %s", error)
 
 
 def _is_empty(session: Session, table: Table) -> bool:

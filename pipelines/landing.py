@@ -23,7 +23,7 @@ from pipelines.collected import COLLECTED, as_merged, clear, is_there, noted, ta
 from pipelines.committed import State, committed, forget_packages
 from pipelines.damage import drop_damaged_staging, look_for_damage, prepare
 from pipelines.errors import PipelineError, naming
-from pipelines.indexes import index, index_what_was_filled
+from pipelines.indexes import index
 from pipelines.records import Row
 from pipelines.removal import Removal, excluded_before
 from pipelines.rights import refuse_lacking
@@ -150,7 +150,6 @@ class Landing:
             if were_collected:
                 with self.writing() as session:
                     clear(session, self._staging)
-                index_what_was_filled(self.warehouse)
 
     @property
     def holds_collected(self) -> bool:

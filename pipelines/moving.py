@@ -14,7 +14,6 @@ from pipelines.collected import COLLECTED
 from pipelines.committed import State, commit_as, committed
 from pipelines.damage import refuse_damage
 from pipelines.errors import PipelineError, WarehouseUnusable
-from pipelines.indexes import index_what_was_filled
 from pipelines.landing import Landing
 from pipelines.progress import Progress, Watch
 from pipelines.tables import DATASET, TABLES, Table, Type
@@ -66,7 +65,6 @@ def move_rows(
             commit_as(here, there, company_id, move.state_there)
         move.check(companies)
         before_commit()
-    index_what_was_filled(target)
 
 
 def rows_of(warehouse: Warehouse, companies: Collection[int]) -> Rows:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
+from pipelines.indexes import index_what_was_filled
 from pipelines.moving import Rows, companies_in, move_rows, rows_of
 from pipelines.warehouse import DuckDBWarehouse
 from resources.connections import AlreadyConnected, Connections
@@ -50,7 +51,10 @@ def move(installation: Installation, file: Path | None, connections: Connections
         if not stay:
             there.take_over(connections)
             connections.let_go(there.taken_over(connections))
-        return rows_of(installation.warehouse, companies) if source and companies else Rows()
+    if not source or not companies:
+        return Rows()
+    index_what_was_filled(installation.warehouse)
+    return rows_of(installation.warehouse, companies)
 
 
 def never_synchronized(connections: Connections) -> bool:

@@ -172,7 +172,7 @@ class Session:
         self._in_moments(change, self._lock_wait_seconds)
 
     def unless_in_use(self, change: Callable[[], None]) -> bool:
-        """The same for what can be left to the next sync, where somebody reads on, or writes: False."""
+        """The same for what can be left to the next sync, where somebody reads on, or writes. Whether it was done."""
         try:
             self._in_moments(change, BRIEF_WAIT_SECONDS)
         except WarehouseLocked:
