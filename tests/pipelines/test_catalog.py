@@ -123,8 +123,10 @@ def test_a_table_may_be_renamed_again_and_again_to_names_of_any_length_and_with_
 
 
 def test_an_index_that_is_missing_is_made_once_nobody_writes_to_its_table_and_no_sync_fails_for_it(
-    company: Company,
+    company: Company, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nor does one wait for each of several."""
+    caplog.set_level("INFO")
     touched = ("invoices", ["company_id", "updated_at"])
     with company.warehouse.session() as session:
         session.execute("DROP INDEX receivables.invoices_updated_at_index, receivables.invoices_account_id_index")
@@ -132,6 +134,7 @@ def test_an_index_that_is_missing_is_made_once_nobody_writes_to_its_table_and_no
             session.execute("LOCK TABLE receivables.invoices IN ROW EXCLUSIVE MODE")  # as a sync of another company
             company.sync(full=True)
             assert touched not in indexed(company)
+            assert caplog.text.count("left to the next sync") == 1
             assert company.differences() == []
     company.sync()
     assert touched in indexed(company)
