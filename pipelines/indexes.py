@@ -99,7 +99,7 @@ def index(session: Session) -> None:
                 _make_unique(session, one)
             _make_key(session, one)
     missing = [(one, statement) for name, (one, statement) in INDEXES.items() if (name, one.name) not in names]
-    later = {one for one in {one for one, _ in missing}.intersection(LISTED) if _is_empty(session, one)}
+    later = {one for one in LISTED if _is_empty(session, one)} if missing else set()
     for one, statement in missing:
         if one not in later and not session.unless_in_use(partial(session.execute, statement)):
             later.add(one)

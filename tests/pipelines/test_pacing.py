@@ -62,7 +62,7 @@ def test_a_slow_machine_uses_the_limit_too(latency: float, limit: int) -> None:
 def test_another_program_gets_what_it_asks_for_and_we_use_what_is_left(latency: float, per_second: float) -> None:
     """It looks at nothing, and asks when it likes: now and then more in a window than was to be expected.
 
-    Before we have heard of it, it may cost us one; afterwards, one of a thousand where it asks twice a second or more.
+    Before we have heard of it, it may cost us one; afterwards, one in twelve runs where it asks twice a second or more.
     """
     outcomes = [Simulation(latency=latency, others_per_second=per_second, seed=seed).run(LAST) for seed in range(12)]
     assert sum(outcome.refused[window] for outcome in outcomes for window in range(FIRST, LAST)) <= (per_second > 1)
