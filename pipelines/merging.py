@@ -94,7 +94,7 @@ class MergingDestination(Destination[Any, Any]):
     environment and files each time for settings that say otherwise, a fifth of a small load.
     """
 
-    merge: Merge
+    merge = Merge()
 
     def capabilities(
         self, config: BaseConfiguration | None = None, naming: NamingConvention | None = None

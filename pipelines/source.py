@@ -7,7 +7,7 @@ dlt's own incremental cursors move with a column of the rows. Pennylane's lists 
 dlt stores in the warehouse in the load package of the rows that they cover.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,14 @@ _MERGE: TWriteDispositionConfig = {"disposition": "merge", "strategy": "delete-i
 
 # No table is nested, so that there is none for dlt to pass a root's key on to; it would look at each load.
 @dlt.source(name=SOURCE, max_table_nesting=0, root_key=False)
-def pennylane(rows: Mapping[Table, list[Row]], state: Mapping[str, Any], folder: Path) -> Iterator[DltResource]:
+def pennylane(
+    rows: Mapping[Table, list[Row]], state: Mapping[str, Any], folder: Path, described: Collection[str]
+) -> Iterator[DltResource]:
     """One resource per table in `rows`; the source's state becomes `state` when the package is loaded.
 
-    The rows' files are written to `folder`, from where dlt takes a copy.
+    The rows' files are written to `folder`, from where dlt takes a copy. Tables (names) that are `described` in the
+    pipeline's schema are not described again, which takes dlt a while: where a column is missing, `damage` has had that
+    schema forgotten.
     """
     for table, table_rows in rows.items():
         yield dlt.resource(
@@ -38,7 +42,7 @@ def pennylane(rows: Mapping[Table, list[Row]], state: Mapping[str, Any], folder:
             write_disposition=_MERGE,
             primary_key=table.key,
             merge_key=table.replaced_by,
-            columns=table.dlt_columns(),
+            columns={} if table.name in described else table.dlt_columns(),
         )
     yield dlt.resource(_cursors(state), name="cursors")
 

@@ -11,7 +11,7 @@ from pipelines.tables import DATASET
 from pipelines.warehouse.session import Session
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
-    from dlt.common.destination import TDestinationReferenceArg
+    from pipelines.merging import MergingDestination
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,14 @@ class Warehouse(ABC):
     """Where rows land."""
 
     @abstractmethod
-    def destination(self, company_id: int, merge: Merge) -> "TDestinationReferenceArg":
-        """dlt's destination, for use within a session.
+    def destination(self, company_id: int) -> "MergingDestination":
+        """dlt's destination, for use within the session in which it was made, or to which `bind` has bound it since.
 
         Each company has a staging schema of its own (dlt#4297: else they truncate each other's rows).
         """
+
+    def bind(self, destination: "MergingDestination") -> None:  # noqa: B027 - few have something to do
+        """Have a destination of an earlier session work in the one that is open."""
 
     @abstractmethod
     @contextmanager

@@ -14,11 +14,11 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from pipelines.errors import WarehouseBusy, WarehouseUnusable
 from pipelines.tables import DATASET
-from pipelines.warehouse.base import Merge, Warehouse, staging_layout
+from pipelines.warehouse.base import Warehouse, staging_layout
 from pipelines.warehouse.session import LOCK_WAIT_SECONDS, Dialect, Session, what_went_wrong
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
-    from dlt.common.destination import TDestinationReferenceArg
+    from pipelines.merging import MergingDestination
 
 MEMORY_LIMIT = "128MB"
 """For DuckDB, which else takes up to 80 % of the machine's; what does not fit goes to a folder beside the file."""
@@ -72,18 +72,21 @@ class DuckDBWarehouse(Warehouse):
     def __repr__(self) -> str:
         return f"DuckDBWarehouse({str(self.path)!r})"
 
-    def destination(self, company_id: int, merge: Merge) -> "TDestinationReferenceArg":
-        from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials  # noqa: PLC0415
-
+    def destination(self, company_id: int) -> "MergingDestination":
         from pipelines.warehouse.into_duckdb import CopyingDuckDB  # noqa: PLC0415
+
+        destination = CopyingDuckDB(staging_dataset_name_layout=staging_layout(company_id))
+        self.bind(destination)
+        return destination
+
+    def bind(self, destination: "MergingDestination") -> None:
+        from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials  # noqa: PLC0415
 
         if self._engine is None or not self._sessions:
             raise RuntimeError("the destination is for use within a session")
         # dlt works on connections cloned from ours; a clone has to be told which catalog is meant.
         credentials = DuckDbCredentials(self._engine, pragmas=[f"search_path='{_CATALOG}.main'"])
-        destination = CopyingDuckDB(credentials, staging_dataset_name_layout=staging_layout(company_id))
-        destination.merge = merge
-        return destination
+        destination.config_params["credentials"] = credentials
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -10,12 +10,13 @@ from psycopg2.extensions import parse_dsn
 
 from pipelines.errors import WarehouseUnusable
 from pipelines.tables import DATASET
-from pipelines.warehouse.base import Merge, Warehouse, staging_layout
+from pipelines.warehouse.base import Warehouse, staging_layout
 from pipelines.warehouse.session import LOCK_WAIT_SECONDS, Dialect, Session, what_went_wrong
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
-    from dlt.common.destination import TDestinationReferenceArg
     from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+    from pipelines.merging import MergingDestination
 
 _PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 """For a server that says nothing, in seconds; a server's address may say otherwise."""
@@ -57,12 +58,11 @@ class PostgresWarehouse(Warehouse):
         parts = urlsplit(self._url)
         return f"PostgresWarehouse('{parts.hostname or 'local socket'}{parts.path}')"
 
-    def destination(self, company_id: int, merge: Merge) -> "TDestinationReferenceArg":
+    def destination(self, company_id: int) -> "MergingDestination":
         from pipelines.warehouse.into_postgres import CopyingPostgres  # noqa: PLC0415
 
         layout = staging_layout(company_id)
         destination = CopyingPostgres(self._credentials(), staging_dataset_name_layout=layout)
-        destination.merge = merge
         destination.lock_wait_seconds = self._lock_wait_seconds
         return destination
 

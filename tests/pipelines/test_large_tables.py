@@ -11,7 +11,7 @@ import pytest
 from pipelines.due import Due, never_read, never_read_history, requests_to_read, rotation
 from pipelines.indexes import index
 from pipelines.tables import DATASET
-from pipelines.warehouse import Merge, Session, warehouse_at
+from pipelines.warehouse import Session, warehouse_at
 from tests.postgres import Databases
 
 COMPANY, ACCOUNTS, INVOICES = 2, 6_000, 60_000
@@ -120,7 +120,7 @@ def test_what_it_finds_is_history_that_waits_and_what_was_read_longest_ago(liste
 
 def test_no_time_goes_into_compiling_a_query(listed: Session, postgres_with_tables: str) -> None:
     """Which a server may do where the compiler is installed: seconds, for what takes half a second. Nor dlt's."""
-    destination: Any = warehouse_at(postgres_with_tables).destination(COMPANY, Merge())
+    destination: Any = warehouse_at(postgres_with_tables).destination(COMPANY)
     options = destination.config_params["credentials"].get_query()["options"]
     with closing(psycopg2.connect(postgres_with_tables, options=options)) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW jit")
