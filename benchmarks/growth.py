@@ -58,23 +58,22 @@ def sandbox_of(invoices: int) -> AbstractContextManager[StandIn]:
 def sync(url: str, token: str, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:
     """A sync in this process, and what it took; `rows` are those of the lists.
 
-    It is ended after so many requests for details; None: not before all are read that it would read. Dagster is
-    imported, as in the process of a run, whose memory it is a part of.
+    It has two steps, as a run has: lists, and details, which end after so many requests; None: not before all are read
+    that it would read. Dagster is imported, as in the process of a run, whose memory it is a part of.
     """
     import_module("assets")
     warehouse = warehouse_at(warehouse_url)
     pennylane = Pennylane(url, OneToken(token))
     began, used = time.perf_counter(), time.process_time()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Landing.opened(warehouse, company, Path(folder)) as landing,
-    ):
-        opened = time.perf_counter()
-        ListsSync(pennylane, landing, (), _clock, lambda _: None).run()
-        listed, rows = time.perf_counter(), sum(tally.read for tally in landing.tally.values())
-        peak_of_lists = peak_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        with Landing.opened(warehouse, company, Path(folder)) as landing:
+            opened = time.perf_counter()
+            ListsSync(pennylane, landing, (), _clock, lambda _: None).run()
+            rows = sum(tally.read for tally in landing.tally.values())
+        listed, peak_of_lists = time.perf_counter(), peak_mb()
         if details != 0:
-            _read_details(pennylane, landing, details)
+            with Landing.opened(warehouse, company, Path(folder)) as landing:
+                _read_details(pennylane, landing, details)
     return {
         "rows": rows,
         "requests": pennylane.statuses.total(),

@@ -4,10 +4,11 @@ DuckDB has none: it scans a million ids in milliseconds, and takes a key for vio
 row and inserts it anew, which is how rows are merged.
 """
 
+import contextlib
 import logging
 from functools import partial
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, WarehouseLocked
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, LISTED, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session, Warehouse
@@ -100,6 +101,8 @@ def index(session: Session) -> None:
             _make_key(session, one)
     missing = [(one, statement) for name, (one, statement) in INDEXES.items() if (name, one.name) not in names]
     later = {one for one in LISTED if _is_empty(session, one)} if missing else set()
+    for one in {one for one, _ in missing} - later:
+        _analyze(session, one)
     for one, statement in missing:
         if one not in later and not session.unless_in_use(partial(session.execute, statement)):
             later.add(one)
@@ -116,6 +119,17 @@ def index_what_was_filled(warehouse: Warehouse) -> None:
 
 def _is_empty(session: Session, table: Table) -> bool:
     return not session.rows(f"SELECT 1 FROM {DATASET}.{table.name} LIMIT 1")
+
+
+def _analyze(session: Session, table: Table) -> None:
+    """Have the database look at what was filled: what it plans for an empty table does not end with a million rows.
+
+    It looks by itself within a minute or two of a first listing, and keeps indexes waiting meanwhile; it gives way
+    after a second (`deadlock_timeout`) to whoever waits that long. Waiting for this keeps no reader and no writer.
+    """
+    with contextlib.suppress(WarehouseLocked), session.transaction():
+        session.execute("SET LOCAL lock_timeout = '3s'")
+        session.execute(f"ANALYZE {DATASET}.{table.name}")
 
 
 def _make_unique(session: Session, table: Table) -> None:
