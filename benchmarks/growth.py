@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.memory import peak_mb
-from benchmarks.stand_in import Size, StandIn, stand_in
+from benchmarks.stand_in import Conditions, Size, StandIn, stand_in
 from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
 from pipelines.due import LATELY
@@ -52,7 +52,7 @@ class _Enough(Exception):
 
 def sandbox_of(invoices: int) -> AbstractContextManager[StandIn]:
     """A sandbox of this size, without limit and latency."""
-    return stand_in(Size("grown", max(invoices // 10, 1), invoices), limited=False, latency_ms=0)
+    return stand_in(Size("grown", max(invoices // 10, 1), invoices), Conditions(limit=0, latency_ms=0))
 
 
 def sync(url: str, token: str, warehouse_url: str, company: int, *, details: int | None) -> dict[str, float]:

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.growth import warehouses
-from benchmarks.stand_in import LIMIT, WINDOW, Size, StandIn, stand_in
+from benchmarks.stand_in import REAL, UNLIMITED, WINDOW, Size, StandIn, stand_in
 from benchmarks.trials import MIDDLE
 from pipelines.client import OneToken, Pennylane
 from pipelines.details import DetailsSync, Share
@@ -49,7 +49,7 @@ class Kills:
 
 
 OF_LISTS, OF_DETAILS = Kills(12, 100, 1200, 3), Kills(6, 60, 300, 10)
-ALLOWED = int(60 * LIMIT / WINDOW)
+ALLOWED = int(60 * REAL.limit / WINDOW)
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ def costs(sandbox: StandIn, started: Started, kills: Kills, kept_now: Callable[[
 
 
 def _lists(warehouse: str, folder: str) -> list[int]:
-    with stand_in(MANY, limited=False) as sandbox:
+    with stand_in(MANY, UNLIMITED) as sandbox:
         return costs(sandbox, Started("lists", sandbox.url, sandbox.token(), warehouse, folder), OF_LISTS)
 
 
 def _details(warehouse: str, folder: str) -> list[int]:
-    with stand_in(MIDDLE, limited=True) as sandbox:
+    with stand_in(MIDDLE, REAL) as sandbox:
         token = sandbox.token()
         with Landing.opened(warehouse_at(warehouse), COMPANY, Path(folder)) as landing:
             ListsSync(Pennylane(sandbox.url, OneToken(token)), landing, (), _clock, lambda _: None).run()
@@ -171,7 +171,7 @@ def main() -> None:
         }
         for what, found in costs_of.items():
             mean = sum(found) / len(found)
-            seconds = max(found) * WINDOW / LIMIT
+            seconds = max(found) * WINDOW / REAL.limit
             table.add_row(what, str(len(found)), f"{mean:.0f}", str(max(found)), f"{seconds:.0f}")
     Console(width=120).print(table)
     if any(max(found) > ALLOWED for found in costs_of.values()):

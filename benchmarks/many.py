@@ -29,7 +29,7 @@ from assets.old_runs import delete_runs
 from benchmarks.each_minute import CRON
 from benchmarks.growth import mark_as_read
 from benchmarks.overhead import ROOT, Servers, Used, serving
-from benchmarks.stand_in import Size, StandIn, stand_in
+from benchmarks.stand_in import REAL, Size, StandIn, stand_in
 from pipelines.companies import publish_company
 from pipelines.exclusions import publish
 from pipelines.lists import ListsSync
@@ -192,7 +192,7 @@ def _installation(home: Path, url: str, storage: dict[str, str], rotation: int) 
 def measure(companies: int, *, postgres: bool, rotation: int, say: Console) -> Table:
     with (
         tempfile.TemporaryDirectory() as name,
-        stand_in(SIZE, limited=True, companies=companies) as sandbox,
+        stand_in(SIZE, REAL, companies=companies) as sandbox,
         storage(Path(name), postgres=postgres) as kept,
     ):
         home = Path(name, "home")

@@ -25,7 +25,7 @@ from dagster import DagsterEventType as Event
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.stand_in import Size, StandIn, stand_in
+from benchmarks.stand_in import UNLIMITED, Size, StandIn, stand_in
 from tests.ports import free_port
 from tests.program import FOREIGN
 
@@ -297,7 +297,7 @@ def main() -> None:
     given = arguments.parse_args()
     console = Console(width=100)
     for rotation in given.rotation:
-        with tempfile.TemporaryDirectory() as folder, stand_in(SIZE, limited=False) as sandbox:
+        with tempfile.TemporaryDirectory() as folder, stand_in(SIZE, UNLIMITED) as sandbox:
             ticks = measure(Path(folder), sandbox, ticks=given.ticks, rotation=rotation)
         title = f"An hour without changes, {rotation} requests in rotation: median of {given.ticks} ticks"
         console.print(table(title, ticks))

@@ -1,13 +1,14 @@
 """The tables: one per company, a column per contender, a line per measure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.table import Table
 
+from benchmarks.books import Missed
 from benchmarks.contenders import Measured
-from benchmarks.stand_in import LATENCY_MS, LATENCY_WITHOUT_LIMIT_MS, LIMIT, WINDOW, Size
-from benchmarks.trials import CONTENDERS, Run, Unlimited
+from benchmarks.stand_in import UNLIMITED, Conditions, Size
+from benchmarks.trials import CONTENDERS, Compared, Unlimited
 
 NAMES = {"ours": "this project", "rest_api": "dlt `rest_api`", "sdk": "`pennylane-sdk`, pandas"}
 
@@ -15,66 +16,48 @@ Line = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Projected:
-    """What a first sync would take: requests, and the seconds until ready and until complete."""
+class Limited:
+    """First syncs of a company under the limit, per contender. Times are told as they are where nothing is faster."""
 
-    requests: int
-    ready: float
-    complete: float
+    conditions: Conditions
+    runs: Mapping[str, Compared]
+
+    def lines(self) -> list[Line]:
+        faster = self.conditions.faster
+        times = f"; times are {faster} times those measured" if faster > 1 else ""
+        return [
+            (f"*{self.conditions}{times}*", *("" for _ in CONTENDERS)),
+            self._line("requests", lambda run: f"{run.asked.requests:,}"),
+            self._line("of them refused (429)", lambda run: f"{run.asked.refused:,}"),
+            self._line("share of the limit used", lambda run: _share(run.asked.share)),
+            self._line("ready for follow-up after", lambda run: _time(run.measured.ready * faster)),
+            self._line("complete after", lambda run: _time(run.measured.complete * faster)),
+            self._line("peak memory", lambda run: _memory(run.measured)),
+        ]
+
+    def missed(self) -> list[Line]:
+        return _missed({one: run.missed for one, run in self.runs.items()})
+
+    def _line(self, title: str, of: Callable[[Compared], str]) -> Line:
+        return title, *(of(self.runs[one]) for one in CONTENDERS)
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything measured of one company; what was measured of a `smaller` one under the limit projects.
-
-    `limited` is empty where hours would be needed.
-    """
+    """Everything measured of one company."""
 
     size: Size
+    limited: Limited
     unlimited: Mapping[str, Unlimited]
-    smaller: Mapping[str, Run]
-    limited: Mapping[str, Run] = field(default_factory=dict)
 
     def lines(self) -> list[Line]:
         return [
-            (f"*{LIMIT} requests in {WINDOW:.0f} s, {LATENCY_MS} ms latency*", *("" for _ in CONTENDERS)),
-            *(self._measured_under_limit() if self.limited else self._projected()),
-            (f"*limit off, {LATENCY_WITHOUT_LIMIT_MS} ms latency*", *("" for _ in CONTENDERS)),
+            *self.limited.lines(),
+            *([] if self._whole else self.limited.missed()),
+            (f"*{UNLIMITED}*", *("" for _ in CONTENDERS)),
             *self._without_limit(),
             *self._second(),
         ]
-
-    def _measured_under_limit(self) -> list[Line]:
-        runs = self.limited
-
-        def line(title: str, of: Callable[[Run], str]) -> Line:
-            return title, *(of(runs[one]) for one in CONTENDERS)
-
-        return [
-            line("requests", lambda run: f"{run.asked.requests:,}"),
-            line("of them refused (429)", lambda run: f"{run.asked.refused:,}"),
-            line("share of the limit used", lambda run: _share(run.asked.share)),
-            line("ready for follow-up after", lambda run: _time(run.measured.ready)),
-            line("complete after", lambda run: _time(run.measured.complete)),
-            line("peak memory", lambda run: _memory(run.measured)),
-        ]
-
-    def _projected(self) -> list[Line]:
-        projected = {one: self.projected(one) for one in CONTENDERS}
-        return [
-            ("requests", *(f"{projected[one].requests:,}" for one in CONTENDERS)),
-            ("ready for follow-up after", *(f"≈ {_time(projected[one].ready)}" for one in CONTENDERS)),
-            ("complete after", *(f"≈ {_time(projected[one].complete)}" for one in CONTENDERS)),
-        ]
-
-    def projected(self, one: str) -> Projected:
-        """A first sync under the limit, by the requests counted without it, and by how the smaller company used it."""
-        found = self.unlimited[one]
-        listing = found.first.asked.listing
-        complete = listing + found.needed.complete
-        ready = listing + found.needed.ready if one == "ours" else complete
-        a_second = LIMIT / WINDOW * (self.smaller[one].asked.share or 1.0)
-        return Projected(complete, ready / a_second, complete / a_second)
 
     def _without_limit(self) -> list[Line]:
         what = "first sync" if self._whole else "lists"
@@ -93,12 +76,7 @@ class Results:
         return [
             ("sync after changes: requests", *(f"{runs[one].asked.requests:,}" for one in CONTENDERS)),
             ("sync after changes: time", *(_time(runs[one].measured.complete) for one in CONTENDERS)),
-            ("*what is wrong after it*", *("" for _ in CONTENDERS)),
-            ("rows missing", *(f"{missed[one].missing:,}" for one in CONTENDERS)),
-            ("of them payments", *(f"{missed[one].payments_missing:,}" for one in CONTENDERS)),
-            ("rows left over that Pennylane no longer has", *(f"{missed[one].left_over:,}" for one in CONTENDERS)),
-            ("rows that are out of date", *(f"{missed[one].stale:,}" for one in CONTENDERS)),
-            ("credit notes not told from invoices", *(f"{missed[one].confused:,}" for one in CONTENDERS)),
+            *_missed(missed),
             self._line("rows of an account left out from the start", lambda found: f"{found.never_rows:,}"),
             self._line("rows lost of an account left out later", lambda found: f"{found.later_rows:,}"),
             self._line("amounts are stored as", lambda found: found.amounts),
@@ -121,26 +99,28 @@ class Results:
         return table
 
     def markdown(self) -> str:
-        return f"## {str(self.size).capitalize()}\n\n{self._markdown(self.lines())}"
+        return f"## {str(self.size).capitalize()}\n\n{in_markdown(f'{self.size.name} company', self.lines())}"
 
-    def projection_and_measurement(self) -> str:
-        """A table of what a projection tells of this company, and what was measured of it."""
-        runs = [(self.projected(one), self.limited[one]) for one in CONTENDERS]
-        return self._markdown(
-            [
-                ("requests: projected", *(f"{told.requests:,}" for told, _ in runs)),
-                ("requests: made and not refused", *(f"{run.asked.requests - run.asked.refused:,}" for _, run in runs)),
-                ("ready: projected", *(_time(told.ready) for told, _ in runs)),
-                ("ready: measured", *(_time(run.measured.ready) for _, run in runs)),
-                ("complete: projected", *(_time(told.complete) for told, _ in runs)),
-                ("complete: measured", *(_time(run.measured.complete) for _, run in runs)),
-            ]
-        )
 
-    def _markdown(self, lines: Sequence[Line]) -> str:
-        heading = (f"{self.size.name} company", *(NAMES[one] for one in CONTENDERS))
-        rows = [f"| {' | '.join(line)} |" for line in (heading, *lines)]
-        return "\n".join([rows[0], "|---|---:|---:|---:|", *rows[1:]])
+def in_markdown(title: str, lines: Sequence[Line]) -> str:
+    """A table with a column per contender."""
+    heading = (title, *(NAMES[one] for one in CONTENDERS))
+    rows = [f"| {' | '.join(line)} |" for line in (heading, *lines)]
+    return "\n".join([rows[0], "|---|---:|---:|---:|", *rows[1:]])
+
+
+def _missed(missed: Mapping[str, Missed]) -> list[Line]:
+    def line(title: str, of: Callable[[Missed], int]) -> Line:
+        return title, *(f"{of(missed[one]):,}" for one in CONTENDERS)
+
+    return [
+        ("*what is wrong after it*", *("" for _ in CONTENDERS)),
+        line("rows missing", lambda one: one.missing),
+        line("of them payments", lambda one: one.payments_missing),
+        line("rows left over that Pennylane no longer has", lambda one: one.left_over),
+        line("rows that are out of date", lambda one: one.stale),
+        line("credit notes not told from invoices", lambda one: one.confused),
+    ]
 
 
 def _time(seconds: float) -> str:

@@ -9,10 +9,7 @@ from typing import Any
 
 import requests
 
-LIMIT = 25
 WINDOW = 5.0
-LATENCY_MS, LATENCY_WITHOUT_LIMIT_MS = 200, 25
-_LISTS = ("/customers", "/customer_invoices", "/changelogs/customers", "/changelogs/customer_invoices")
 
 
 @dataclass(frozen=True)
@@ -26,44 +23,65 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """`limit` requests in five seconds (0 for as many as one likes), each answered after `latency_ms`.
+
+    What takes an hour as Pennylane is takes an hour divided by `faster` here.
+    """
+
+    limit: int
+    latency_ms: int
+    faster: int = 1
+
+    def __str__(self) -> str:
+        limit = f"{self.limit} requests in {WINDOW:.0f} s" if self.limit else "limit off"
+        return f"{limit}, {self.latency_ms} ms latency"
+
+
+REAL = Conditions(limit=25, latency_ms=200)
+TENFOLD = Conditions(limit=250, latency_ms=15, faster=10)
+"""Hours become minutes. The latency is a little less than a tenth, since what a script computes between two requests
+takes as long as ever, which would be held against one that asks them in turn."""
+UNLIMITED = Conditions(limit=0, latency_ms=25)
+
+
+@dataclass(frozen=True)
 class Asked:
     """Requests of one run; `share` is what was used of the limit, None where the run was too short to say."""
 
     requests: int
-    listing: int
     refused: int
     share: float | None
 
     @classmethod
-    def from_report(cls, report: Mapping[str, Any]) -> "Asked":
-        by_path = report["by_path"]
+    def from_report(cls, report: Mapping[str, Any], limit: int) -> "Asked":
         return cls(
             requests=report["total"],
-            listing=sum(by_path.get(f"/api/external/v2{path}", 0) for path in _LISTS),
             refused=report["by_status"].get("429", 0),
-            share=_share(report["by_window"]),
+            share=_share(report["by_window"], limit),
         )
 
 
-def _share(windows: list[dict[str, Any]]) -> float | None:
+def _share(windows: list[dict[str, Any]], limit: int) -> float | None:
     """Granted requests of those that the windows between a run's first and its last would have granted.
 
     The first and the last window are left out: the run did not have them for itself. One in which nothing was asked,
     since the contender was busy otherwise, counts as unused.
     """
-    counted = {int(one["window"]): min(int(one["count"]), LIMIT) for one in windows}
-    if len(counted) < 3:
+    counted = {int(one["window"]): min(int(one["count"]), limit) for one in windows}
+    if len(counted) < 3 or not limit:
         return None
     first, last = min(counted), max(counted)
     whole = int((last - first) / WINDOW) - 1
-    return sum(count for window, count in counted.items() if first < window < last) / (whole * LIMIT)
+    return sum(count for window, count in counted.items() if first < window < last) / (whole * limit)
 
 
 class StandIn:
     """What the benchmark asks of a running sandbox: by its control address, which it does not count."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, conditions: Conditions) -> None:
         self.url = url
+        self.conditions = conditions
 
     def token(self, company: int | None = None) -> str:
         """An API token of a company, the first one unless it is told."""
@@ -74,7 +92,7 @@ class StandIn:
 
     def asked(self) -> Asked:
         """What was asked since the last time."""
-        asked = Asked.from_report(self._call("GET", "requests"))
+        asked = Asked.from_report(self._call("GET", "requests"), self.conditions.limit)
         self._call("DELETE", "requests")
         return asked
 
@@ -93,15 +111,13 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(size: Size, *, limited: bool, companies: int = 1, latency_ms: int | None = None) -> Iterator[StandIn]:
-    """A sandbox whose first company is of this size, the others small: with the real limit, or without and quicker."""
-    if latency_ms is None:
-        latency_ms = LATENCY_MS if limited else LATENCY_WITHOUT_LIMIT_MS
+def stand_in(size: Size, conditions: Conditions, *, companies: int = 1) -> Iterator[StandIn]:
+    """A sandbox whose first company is of this size, the others small."""
     command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--control", "--companies", str(companies)]
     command += ["--customers", str(size.customers), "--invoices", str(size.invoices)]
-    command += ["--rate-limit", str(LIMIT if limited else 0), "--latency-ms", str(latency_ms)]
+    command += ["--rate-limit", str(conditions.limit), "--latency-ms", str(conditions.latency_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield StandIn(process.stdout.readline().split()[-1] if process.stdout else "")
+            yield StandIn(process.stdout.readline().split()[-1] if process.stdout else "", conditions)
         finally:
             process.terminate()

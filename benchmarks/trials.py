@@ -17,48 +17,12 @@ import duckdb
 from benchmarks.books import Books, Missed, books_of, truth
 from benchmarks.contenders import Job, Measured, measured_from
 from benchmarks.history import happen, prepare
-from benchmarks.stand_in import Asked, Size, StandIn, stand_in
-from pipelines.due import LATELY
-from pipelines.unpaid import UNPAID
+from benchmarks.stand_in import UNLIMITED, Asked, Conditions, Size, StandIn, stand_in
 
 CONTENDERS = ("ours", "rest_api", "sdk")
-SMALL, MIDDLE, LARGE = Size("small", 50, 500), Size("middle", 300, 3_000), Size("large", 10_000, 100_000)
+SMALL, MIDDLE, LARGE = Size("small", 50, 500), Size("middle", 300, 3_000), Size("large", 4_000, 40_000)
 
 Say = Callable[[str], None]
-
-_NEEDED = {
-    "ours": f"""
-        WITH lately AS (SELECT now() - INTERVAL {LATELY.days} DAY AS since),
-        invoice AS (
-            SELECT
-                account_id,
-                {UNPAID} OR updated_at >= since AS matters,
-                CASE WHEN NOT paid AND currency = 'EUR' AND remaining_amount_with_tax = amount THEN 1 ELSE 2 END
-                    AS requests
-            FROM receivables.invoices, lately WHERE NOT draft
-        ),
-        account AS (
-            SELECT updated_at >= since
-                OR EXISTS (SELECT 1 FROM invoice WHERE matters AND invoice.account_id = accounts.account_id) AS matters
-            FROM receivables.accounts, lately
-        )
-        SELECT
-            (SELECT COUNT(*) FILTER (WHERE matters) FROM account) + SUM(requests) FILTER (WHERE matters),
-            (SELECT COUNT(*) FROM account) + SUM(requests)
-        FROM invoice
-    """,  # noqa: S608
-    "rest_api": """
-        WITH needed AS (SELECT COUNT(*) AS one FROM pennylane.customers
-            UNION ALL SELECT 2 * COUNT(*) FROM pennylane.customer_invoices)
-        SELECT SUM(one), SUM(one) FROM needed
-    """,
-    "sdk": """
-        WITH needed AS (SELECT COUNT(*) AS one FROM customers UNION ALL SELECT 2 * COUNT(*) FROM customer_invoices)
-        SELECT SUM(one), SUM(one) FROM needed
-    """,
-}
-"""Requests for contacts and payments, until ready and in all: ours as `pipelines/due.py` decides; the others ask for
-everything of everything, and load at the end."""
 
 _LISTED = {
     "ours": """
@@ -86,11 +50,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Needed:
-    """Requests for contacts and payments, counted from the lists: until ready, and in all."""
+class Compared(Run):
+    """A first synchronization of everything, and how far the tables are from the truth after it."""
 
-    ready: int
-    complete: int
+    missed: Missed
 
 
 @dataclass(frozen=True)
@@ -103,7 +66,6 @@ class Unlimited:
 
     first: Run
     rows: int
-    needed: Needed
     second: Run | None = None
     missed: Missed | None = None
     never_rows: int = 0
@@ -111,15 +73,17 @@ class Unlimited:
     amounts: str = ""
 
 
-def under_the_limit(sizes: Sequence[Size], say: Say) -> dict[Size, dict[str, Run]]:
+def under_the_limit(sizes: Sequence[Size], conditions: Conditions, say: Say) -> dict[Size, dict[str, Compared]]:
     """All at the same time, each run with a sandbox of its own: they wait for the limit, not for each other."""
-    say(f"{' and '.join(map(str, sizes))}: first sync under the real limit, all contenders at once")
+    say(f"{' and '.join(map(str, sizes))}: first sync, {conditions}, all contenders at once")
 
-    def run(of: tuple[Size, str]) -> Run:
+    def run(of: tuple[Size, str]) -> Compared:
         size, contender = of
-        with stand_in(size, limited=True) as company, _database() as database:
+        with stand_in(size, conditions) as company, _database() as database:
             prepare(company)
-            return _run(contender, company, database, limited=True)
+            done = _run(contender, company, database)
+            missed = Missed.between(books_of(contender, database), truth(company.state()))
+            return Compared(done.measured, done.asked, missed)
 
     every = list(product(sizes, CONTENDERS))
     with ThreadPoolExecutor(len(every)) as executor:
@@ -129,17 +93,15 @@ def under_the_limit(sizes: Sequence[Size], say: Say) -> dict[Size, dict[str, Run
 
 def without_limit(size: Size, say: Say) -> dict[str, Unlimited]:
     """One contender after the other; then something happens at Pennylane, and each synchronizes again."""
-    with stand_in(size, limited=False) as company, ExitStack() as folders:
+    with stand_in(size, UNLIMITED) as company, ExitStack() as folders:
         cast = prepare(company)
         databases = {one: folders.enter_context(_database()) for one in CONTENDERS}
         first: dict[str, Run] = {}
         before: dict[str, Books] = {}
-        needed: dict[str, Needed] = {}
         for one in CONTENDERS:
             say(f"{size}: first sync without limit, {one}")
             first[one] = _run(one, company, databases[one], excluded=[cast.never])
             before[one] = books_of(one, databases[one])
-            needed[one] = Needed(*_numbers(_NEEDED[one], databases[one]))
         happen(company, cast)
         found = {}
         for one in CONTENDERS:
@@ -150,7 +112,6 @@ def without_limit(size: Size, say: Say) -> dict[str, Unlimited]:
             found[one] = Unlimited(
                 first=first[one],
                 rows=sum(map(len, before[one].tables())),
-                needed=needed[one],
                 second=second,
                 missed=Missed.between(held.of({cast.later}, others=True), wanted),
                 never_rows=sum(map(len, held.of({cast.never}).tables())),
@@ -163,13 +124,12 @@ def without_limit(size: Size, say: Say) -> dict[str, Unlimited]:
 def lists_only(size: Size, say: Say) -> dict[str, Unlimited]:
     """The lists of a company that is too large to read all of it here."""
     found = {}
-    with stand_in(size, limited=False) as company:
+    with stand_in(size, UNLIMITED) as company:
         for one in CONTENDERS:
             say(f"{size}: lists without limit, {one}")
             with _database() as database:
                 run = _run(one, company, database, lists=True)
-                (rows,) = _numbers(_LISTED[one], database)
-                found[one] = Unlimited(run, rows, Needed(*_numbers(_NEEDED[one], database)))
+                found[one] = Unlimited(run, _number(_LISTED[one], database))
     return found
 
 
@@ -184,13 +144,12 @@ def _run(
     company: StandIn,
     database: Path,
     *,
-    limited: bool = False,
     lists: bool = False,
     excluded: list[int] | None = None,
 ) -> Run:
     token = company.token()
     company.asked()
-    job = Job(company.url, token, str(database), time.time(), limited, lists, excluded or [])
+    job = Job(company.url, token, str(database), time.time(), company.conditions.limit, lists, excluded or [])
     command = [sys.executable, "-m", f"benchmarks.contenders.{contender}"]
     done = subprocess.run(command, input=json.dumps(asdict(job)), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -198,9 +157,10 @@ def _run(
     return Run(measured_from(done.stdout), company.asked())
 
 
-def _numbers(query: str, database: Path) -> list[int]:
+def _number(query: str, database: Path) -> int:
     with duckdb.connect(str(database), read_only=True) as connection:
-        return [int(number) for number in connection.execute(query).fetchone() or ()]
+        (number,) = connection.execute(query).fetchone() or (0,)
+        return int(number)
 
 
 def _amounts(database: Path) -> str:

@@ -15,13 +15,17 @@ from benchmarks.memory import peak_mb
 
 @dataclass(frozen=True)
 class Job:
-    """What to synchronize, and where to. `began` (unix time) is when the process was started: imports count."""
+    """What to synchronize, and where to.
+
+    `began` (unix time) is when the process was started: imports count. `limit` is what Pennylane grants in five
+    seconds, 0 where it grants all.
+    """
 
     url: str
     token: str
     database: str
     began: float
-    limited: bool
+    limit: int
     lists_only: bool
     excluded: list[int]
 
