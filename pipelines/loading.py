@@ -80,7 +80,7 @@ class Loader:
         """
         with _running_dlt():
             schemas = self._pipeline.schemas
-            described = schemas[SOURCE].tables if SOURCE in schemas else ()
+            described = schemas[SOURCE].tables if SOURCE in schemas else {}
             self._pipeline.extract(pennylane(rows, state, self._folder, described))
             self._pipeline.normalize()
             with self._warehouse.session(), writing():

@@ -7,12 +7,12 @@ dlt's own incremental cursors move with a column of the rows. Pennylane's lists 
 dlt stores in the warehouse in the load package of the rows that they cover.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.schema.typing import TWriteDispositionConfig
+from dlt.common.schema.typing import TSchemaTables, TWriteDispositionConfig
 from dlt.sources import DltResource
 
 from pipelines.committed import SOURCE
@@ -27,13 +27,12 @@ _MERGE: TWriteDispositionConfig = {"disposition": "merge", "strategy": "delete-i
 # No table is nested, so that there is none for dlt to pass a root's key on to; it would look at each load.
 @dlt.source(name=SOURCE, max_table_nesting=0, root_key=False)
 def pennylane(
-    rows: Mapping[Table, list[Row]], state: Mapping[str, Any], folder: Path, described: Collection[str]
+    rows: Mapping[Table, list[Row]], state: Mapping[str, Any], folder: Path, described: TSchemaTables
 ) -> Iterator[DltResource]:
     """One resource per table in `rows`; the source's state becomes `state` when the package is loaded.
 
-    The rows' files are written to `folder`, from where dlt takes a copy. Tables (names) that are `described` in the
-    pipeline's schema are not described again, which takes dlt a while: where a column is missing, `damage` has had that
-    schema forgotten.
+    The rows' files are written to `folder`, from where dlt takes a copy. Tables that are `described` in the pipeline's
+    schema are not described again, which takes dlt a while.
     """
     for table, table_rows in rows.items():
         yield dlt.resource(
@@ -42,9 +41,15 @@ def pennylane(
             write_disposition=_MERGE,
             primary_key=table.key,
             merge_key=table.replaced_by,
-            columns={} if table.name in described else table.dlt_columns(),
+            columns={} if _is_in(described, table) else table.dlt_columns(),
         )
     yield dlt.resource(_cursors(state), name="cursors")
+
+
+def _is_in(described: TSchemaTables, table: Table) -> bool:
+    """With all of its columns: a schema may be of an older version's sync, which ended when there were more already."""
+    columns = described[table.name]["columns"] if table.name in described else {}
+    return all(column.name in columns for column in table.columns)
 
 
 def _file(table: Table, rows: list[Row], folder: Path) -> Iterator[Any]:

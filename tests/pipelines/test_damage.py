@@ -1,10 +1,13 @@
 """Tables that somebody changed by hand, or that an older version made: they mend themselves, or say what to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from pipelines.errors import WarehouseUnusable
+from pipelines.landing import Landing
 from pipelines.tables import TABLES
 from pipelines.warehouse import Warehouse
 from sandbox.changes import customers, invoices
@@ -66,10 +69,9 @@ def test_what_a_dropped_column_held_of_an_excluded_account_is_not_asked_for(sync
     assert {key: row for key, row in synced.held()["accounts"].items() if key[1] != account} == others
 
 
-def test_tables_of_an_older_version_get_the_columns_declared_since_and_are_filled(
-    make_company: MakeCompany, any_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    company = make_company(5, 25, any_warehouse)
+@contextmanager
+def an_older_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of the program, in which each of these columns was not declared yet."""
     later = {"accounts": "recipient", "invoices": "pdf_description", "contacts": "role", "payments": "label"}
     with monkeypatch.context() as older:
         for table in TABLES:
@@ -77,9 +79,39 @@ def test_tables_of_an_older_version_get_the_columns_declared_since_and_are_fille
             older.setattr(type(table), "__setattr__", object.__setattr__)
             older.setattr(table, "columns", kept)
         older.setattr("pipelines.records._plan", _plan_anew())
+        yield
+
+
+def test_tables_of_an_older_version_get_the_columns_declared_since_and_are_filled(
+    make_company: MakeCompany, any_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = make_company(5, 25, any_warehouse)
+    with an_older_version(monkeypatch):
         company.sync()
     assert company.differences() != []
     invoices.create_invoice(company.world)
+    customers.create_customer(company.world)
+    company.sync(rotation=NO_DETAILS)
+    assert company.differences() == []
+
+
+def test_columns_declared_since_are_filled_though_a_sync_of_the_older_version_ends_after_the_update(
+    make_company: MakeCompany, any_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    company, another = make_company(5, 25, any_warehouse), make_company(2, 3, any_warehouse)
+    pennylane = another.pennylane()
+    another.world.id = 2
+    with ExitStack() as ending:
+        with an_older_version(monkeypatch):
+            company.sync()
+            another.sync(pennylane=pennylane)
+            older = ending.enter_context(Landing.opened(any_warehouse, another.id, tmp_path / "elsewhere"))
+            older.land({}, {**older.state, "more": 1})
+        company.sync(rotation=NO_DETAILS)
+        with an_older_version(monkeypatch):
+            older.land({}, {**older.state, "more": 2})
+    changed = next(one.id for one in company.world.invoices if one.settles)
+    invoices.update_invoice(company.world, id=changed, pdf_description="changed")
     customers.create_customer(company.world)
     company.sync(rotation=NO_DETAILS)
     assert company.differences() == []
