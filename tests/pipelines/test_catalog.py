@@ -1,8 +1,10 @@
 """What Postgres's catalog says of keys and indexes, beside the declarations (`test_views` has columns and comments)."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from pipelines.indexes import INDEXES
 from pipelines.tables import ACCOUNTS, INVOICES, LISTED, TABLES
@@ -10,7 +12,7 @@ from pipelines.warehouse import warehouse_at
 from sandbox.changes import invoices
 from tests.pipelines.company import Company
 from tests.pipelines.conftest import MakeCompany
-from tests.postgres import Databases
+from tests.postgres import Databases, PostgresServer
 
 LINKS = [
     ("contacts", "account_id"), ("invoices", "account_id"), ("credit_notes", "account_id"),
@@ -158,3 +160,39 @@ def test_an_empty_table_of_a_list_is_filled_first_and_indexed_then(
         with company.warehouse.session() as session:
             analyzed = session.rows("SELECT DISTINCT tablename FROM pg_stats WHERE schemaname = 'receivables'")
             assert {table.name for table in (ACCOUNTS, INVOICES)} <= {name for (name,) in analyzed}
+
+
+def test_an_autovacuum_of_what_was_filled_gives_way_to_its_indexes(
+    make_company: MakeCompany, postgres_server: PostgresServer
+) -> None:
+    """It begins right after a first listing, and takes minutes where there is much."""
+    with Databases(postgres_server.url("postgres")).new() as url:
+        company = make_company(2, 5, warehouse_at(url))
+        company.sync()
+        with autovacuum_of_invoices(postgres_server, company):
+            company.sync()
+        assert missing_indexes(company) == set()
+
+
+@contextmanager
+def autovacuum_of_invoices(server: PostgresServer, company: Company) -> Iterator[None]:
+    """One that is under way, and so slow that it does not end by itself; none begins after it."""
+    slow = "insert_threshold = 1, autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+    with company.warehouse.session() as session:
+        session.execute("CREATE TEMPORARY TABLE theirs AS SELECT * FROM receivables.invoices LIMIT 1")
+        session.execute("UPDATE theirs SET company_id = 2")
+        for number in range(3_000):
+            session.execute("UPDATE theirs SET invoice_id = %s", number)
+            session.execute("INSERT INTO receivables.invoices SELECT * FROM theirs")
+        session.execute(f"ALTER TABLE receivables.invoices SET (autovacuum_vacuum_{slow})")
+        server.run("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+        server.run("SELECT pg_reload_conf()")
+        under_way = "SELECT 1 FROM pg_stat_activity WHERE query ~ '^autovacuum: VACUUM.*invoices'"
+        try:
+            for attempt in Retrying(wait=wait_fixed(0.1), stop=stop_after_delay(60)):
+                with attempt:
+                    assert session.rows(under_way)
+        finally:
+            server.run("ALTER SYSTEM RESET autovacuum_naptime")
+            server.run("SELECT pg_reload_conf()")
+        yield
