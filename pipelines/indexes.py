@@ -1,19 +1,21 @@
-"""Primary keys and indexes, for the database that looks rows up by them: Postgres.
+"""Primary keys and indexes, and what is known of the rows, for the database that goes by them: Postgres.
 
 DuckDB has none: it scans a million ids in milliseconds, and takes a key for violated where one transaction deletes a
 row and inserts it anew, which is how rows are merged.
 """
 
-import contextlib
 import logging
 from functools import partial
 
-from pipelines.errors import PipelineError, WarehouseLocked
+from pipelines.errors import PipelineError, WarehouseUnusable
 from pipelines.tables import ACCOUNTS, CREDIT_NOTES, DATASET, INVOICES, LISTED, TABLES, Table
 from pipelines.unpaid import NOT_YET_LATE, UNPAID
 from pipelines.warehouse import Session, Warehouse
 
 log = logging.getLogger(__name__)
+
+_MANY_ROWS = 5_000
+"""To look at a table takes a fraction of a second, however many rows it has; to read fewer by a bad plan, not more."""
 
 
 def _index(table: Table, *columns: str) -> tuple[str, tuple[Table, str]]:
@@ -75,7 +77,8 @@ def index(session: Session) -> None:
 
     Whoever writes to a table keeps its new index waiting, and waits while it is made: another sync, for the most part.
     Since an index is about speed, the next sync makes it where this one would have to wait for long. An empty table of
-    a list is filled first: to index all rows together takes a fraction of what it takes for each as it comes.
+    a list is filled first: to index all rows together takes a fraction of what it takes for each as it comes. What was
+    filled is looked at before.
 
     A table that somebody renamed has kept the names of its indexes, which the one made in its place needs.
     """
@@ -100,9 +103,9 @@ def index(session: Session) -> None:
                 _make_unique(session, one)
             _make_key(session, one)
     missing = [(one, statement) for name, (one, statement) in INDEXES.items() if (name, one.name) not in names]
-    later = {one for one in LISTED if _is_empty(session, one)} if missing else set()
-    for one in {one for one, _ in missing} - later:
-        _analyze(session, one)
+    later = {one for one in _not_looked_at(session) if not _look_at(session, one)}
+    if missing:
+        later |= {one for one in LISTED if _is_empty(session, one)}
     for one, statement in missing:
         if one not in later and not session.unless_in_use(partial(session.execute, statement)):
             later.add(one)
@@ -121,15 +124,32 @@ def _is_empty(session: Session, table: Table) -> bool:
     return not session.rows(f"SELECT 1 FROM {DATASET}.{table.name} LIMIT 1")
 
 
-def _analyze(session: Session, table: Table) -> None:
-    """Have the database look at what was filled: what it plans for an empty table does not end with a million rows.
+def _not_looked_at(session: Session) -> list[Table]:
+    """The tables of lists, where many rows of them have come or changed since Postgres last looked at them.
 
-    It looks by itself within a minute or two of a first listing, and keeps indexes waiting meanwhile; it gives way
-    after a second (`deadlock_timeout`) to whoever waits that long. Waiting for this keeps no reader and no writer.
+    By itself it looks a minute or two later, and only once a tenth of a table is new. Of a company that it has not seen
+    it expects a row or none: what it plans for that does not end with 100,000 invoices.
     """
-    with contextlib.suppress(WarehouseLocked), session.transaction():
-        session.execute("SET LOCAL lock_timeout = '3s'")
-        session.execute(f"ANALYZE {DATASET}.{table.name}")
+    lists = {one.name: one for one in LISTED}
+    found = session.rows("SELECT relname, n_mod_since_analyze FROM pg_stat_user_tables WHERE schemaname = %s", DATASET)
+    changed = {lists[name]: count for name, count in found if name in lists and count}
+    return list(changed) if sum(changed.values()) >= _MANY_ROWS else []
+
+
+def _look_at(session: Session, table: Table) -> bool:
+    """Whether Postgres could look at it, which keeps no reader and no writer waiting.
+
+    Not where somebody makes an index, or vacuums. An autovacuum gives way to whoever has waited for a while
+    (`deadlock_timeout`, a second), as those who make an index do not.
+    """
+    try:
+        with session.transaction():
+            session.execute("SET LOCAL lock_timeout = '3s'")
+            session.execute(f"ANALYZE {DATASET}.{table.name}")
+    except WarehouseUnusable as error:
+        log.info("To look at %s, and to index it, is left to the next sync: %s", table.name, error)
+        return False
+    return True
 
 
 def _make_unique(session: Session, table: Table) -> None:

@@ -51,8 +51,9 @@ class Loader:
     def __init__(self, warehouse: Warehouse, company_id: int, work_dir: Path) -> None:
         self._warehouse = warehouse
         self._folder = work_dir
-        with warehouse.session(), _running_dlt():
+        with warehouse.session() as session, _running_dlt():
             self._destination = warehouse.destination(company_id)
+            warehouse.bind(self._destination, session)
             self._pipeline = dlt.pipeline(
                 pipeline_name=pipeline_name(company_id),
                 pipelines_dir=str(work_dir),
@@ -83,8 +84,8 @@ class Loader:
             described = schemas[SOURCE].tables if SOURCE in schemas else {}
             self._pipeline.extract(pennylane(rows, state, self._folder, described))
             self._pipeline.normalize()
-            with self._warehouse.session(), writing():
-                self._warehouse.bind(self._destination)
+            with self._warehouse.session() as session, writing():
+                self._warehouse.bind(self._destination, session)
                 self._destination.merge = merge
                 loaded = self._pipeline.load(raise_on_failed_jobs=True)
         if not loaded.loads_ids:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.schema.typing import TSchemaTables, TWriteDispositionConfig
+from dlt.common.schema.typing import TColumnSchema, TSchemaTables, TWriteDispositionConfig
 from dlt.sources import DltResource
 
 from pipelines.committed import SOURCE
@@ -31,8 +31,8 @@ def pennylane(
 ) -> Iterator[DltResource]:
     """One resource per table in `rows`; the source's state becomes `state` when the package is loaded.
 
-    The rows' files are written to `folder`, from where dlt takes a copy. Tables that are `described` in the pipeline's
-    schema are not described again, which takes dlt a while.
+    The rows' files are written to `folder`, from where dlt takes a copy. What is `described` in the pipeline's schema
+    is not described again, which takes dlt a while.
     """
     for table, table_rows in rows.items():
         yield dlt.resource(
@@ -41,15 +41,23 @@ def pennylane(
             write_disposition=_MERGE,
             primary_key=table.key,
             merge_key=table.replaced_by,
-            columns={} if _is_in(described, table) else table.dlt_columns(),
+            columns=_to_be_described(table, described),
         )
     yield dlt.resource(_cursors(state), name="cursors")
 
 
-def _is_in(described: TSchemaTables, table: Table) -> bool:
-    """With all of its columns: a schema may be of an older version's sync, which ended when there were more already."""
+def _to_be_described(table: Table, described: TSchemaTables) -> dict[str, TColumnSchema]:
+    """The columns that a schema does not have as they are declared.
+
+    It may be that of an older version's sync, which was under way during an update. Of columns by which rows are
+    replaced dlt makes hints of its own where it is told none.
+    """
     columns = described[table.name]["columns"] if table.name in described else {}
-    return all(column.name in columns for column in table.columns)
+    return {
+        name: hints
+        for name, hints in table.dlt_columns().items()
+        if name in table.replaced_by or not hints.items() <= columns.get(name, {}).items()
+    }
 
 
 def _file(table: Table, rows: list[Row], folder: Path) -> Iterator[Any]:

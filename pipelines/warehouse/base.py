@@ -34,13 +34,14 @@ class Warehouse(ABC):
 
     @abstractmethod
     def destination(self, company_id: int) -> "MergingDestination":
-        """dlt's destination, for use within the session in which it was made, or to which `bind` has bound it since.
+        """dlt's destination, of use within the session to which `bind` has bound it.
 
         Each company has a staging schema of its own (dlt#4297: else they truncate each other's rows).
         """
 
-    def bind(self, destination: "MergingDestination") -> None:  # noqa: B027 - few have something to do
-        """Have a destination of an earlier session work in the one that is open."""
+    @abstractmethod
+    def bind(self, destination: "MergingDestination", session: Session) -> None:
+        """Have a destination work where this session does: addresses may lead to another server at another time."""
 
     @abstractmethod
     @contextmanager

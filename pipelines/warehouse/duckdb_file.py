@@ -75,11 +75,9 @@ class DuckDBWarehouse(Warehouse):
     def destination(self, company_id: int) -> "MergingDestination":
         from pipelines.warehouse.into_duckdb import CopyingDuckDB  # noqa: PLC0415
 
-        destination = CopyingDuckDB(staging_dataset_name_layout=staging_layout(company_id))
-        self.bind(destination)
-        return destination
+        return CopyingDuckDB(staging_dataset_name_layout=staging_layout(company_id))
 
-    def bind(self, destination: "MergingDestination") -> None:
+    def bind(self, destination: "MergingDestination", session: Session) -> None:  # noqa: ARG002 - all are of one engine
         from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials  # noqa: PLC0415
 
         if self._engine is None or not self._sessions:

@@ -14,8 +14,6 @@ from pipelines.warehouse.base import Warehouse, staging_layout
 from pipelines.warehouse.session import LOCK_WAIT_SECONDS, Dialect, Session, what_went_wrong
 
 if TYPE_CHECKING:  # dlt is imported where something is loaded
-    from dlt.destinations.impl.postgres.configuration import PostgresCredentials
-
     from pipelines.merging import MergingDestination
 
 _PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
@@ -61,30 +59,28 @@ class PostgresWarehouse(Warehouse):
     def destination(self, company_id: int) -> "MergingDestination":
         from pipelines.warehouse.into_postgres import CopyingPostgres  # noqa: PLC0415
 
-        layout = staging_layout(company_id)
-        destination = CopyingPostgres(self._credentials(), staging_dataset_name_layout=layout)
+        destination = CopyingPostgres(staging_dataset_name_layout=staging_layout(company_id))
         destination.lock_wait_seconds = self._lock_wait_seconds
         return destination
 
-    def _credentials(self) -> "PostgresCredentials":
-        """What dlt wants to know, taken from a connection that was made: addresses may leave out the password and more.
+    def bind(self, destination: "MergingDestination", session: Session) -> None:
+        """Credentials are taken from a connection that was made: addresses may leave out the password, and more.
 
         dlt wants a password in any case; where the server asked for none, one that is not looked at will do.
         """
         from dlt.destinations.impl.postgres.configuration import PostgresCredentials  # noqa: PLC0415
 
-        with self._connected() as connection:
-            info = connection.info
-            credentials = PostgresCredentials()
-            credentials.host = quote(info.host, safe="")  # the folder of a socket has slashes
-            credentials.port = info.port
-            credentials.database = info.dbname
-            credentials.username = info.user
-            credentials.password = info.password or "none"
-            given = {name: value for name, value in parse_qsl(urlsplit(self._url).query) if name not in _NAMED}
-            settings = f"-c jit=off -c lock_timeout={self._lock_wait_seconds:.0f}s"
-            credentials.query = {**_PATIENCE, **given, "options": f"{settings} {given.get('options', '')}".strip()}
-            return credentials
+        info = session.connection_info
+        credentials = PostgresCredentials()
+        credentials.host = quote(info.host, safe="")  # the folder of a socket has slashes
+        credentials.port = info.port
+        credentials.database = info.dbname
+        credentials.username = info.user
+        credentials.password = info.password or "none"
+        given = {name: value for name, value in parse_qsl(urlsplit(self._url).query) if name not in _NAMED}
+        settings = f"-c jit=off -c lock_timeout={self._lock_wait_seconds:.0f}s"
+        credentials.query = {**_PATIENCE, **given, "options": f"{settings} {given.get('options', '')}".strip()}
+        destination.config_params["credentials"] = credentials
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Protocol
 import duckdb
 import psycopg2
 from psycopg2.errors import DependentObjectsStillExist, FeatureNotSupported, InvalidTableDefinition, LockNotAvailable
+from psycopg2.extensions import ConnectionInfo
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 from tenacity.retry import retry_base
 
@@ -70,6 +71,13 @@ class Session:
     def is_postgres(self) -> bool:
         """Whether there are roles, locks of our own, and indexes that help; else it is DuckDB, which has none."""
         return self._dialect.is_postgres
+
+    @property
+    def connection_info(self) -> ConnectionInfo:
+        """How the server was reached, and as whom; of Postgres alone."""
+        cursor: Any = self._cursor
+        info: ConnectionInfo = cursor.connection.info
+        return info
 
     def execute(self, sql: str, *parameters: Any) -> None:
         try:

@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from unittest import mock
@@ -18,9 +19,10 @@ from pipelines.companies import mark_disconnected
 from pipelines.damage import read_again
 from pipelines.errors import WarehouseUnusable
 from pipelines.landing import Landing
-from pipelines.tables import CONTACTS, CREDIT_NOTES
+from pipelines.tables import CONTACTS, CREDIT_NOTES, Table, Type
 from pipelines.verification import Verification
 from pipelines.warehouse import DuckDBWarehouse, Session, Warehouse, warehouse_at
+from sandbox.changes.invoices import create_credit_note
 from tests.pipelines.company import NOW, Company
 from tests.pipelines.conftest import MakeCompany
 from tests.pipelines.truth import Row, everything_stored
@@ -137,6 +139,43 @@ def test_older_tables_are_migrated_by_the_next_sync_which_reads_again_what_it_ha
         assert others_differ(older) == []
         assert_migrated(older, left_out)
         assert older.lists_only().mode == "incremental"
+
+
+def test_what_was_migrated_is_filled_though_a_sync_of_the_older_version_ends_after_it(
+    make_company: MakeCompany, any_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """dlt stores the older schema once more then, as the newest."""
+    company = make_company(4, 12, any_warehouse)
+    with ExitStack() as ending:
+        with monkeypatch.context() as older:
+            amounts_of_credit_notes_are_texts(older)
+            company.sync()
+            for number in (2, 3):
+                with Landing.opened(any_warehouse, number, tmp_path / "before") as before:
+                    before.land(credit_note_of(number), {"stands": "here"})
+            still = ending.enter_context(Landing.opened(any_warehouse, 2, tmp_path / "still"))
+            still.land(credit_note_of(2), {"stands": "here, too"})
+        with mock.patch.object(versions, "MIGRATIONS", (_to_decimal,)):
+            company.sync()
+            with suppress(WarehouseUnusable), monkeypatch.context() as older:
+                amounts_of_credit_notes_are_texts(older)
+                still.land({}, {"stands": "there"})
+            create_credit_note(company.world)
+            company.sync()
+            with Landing.opened(any_warehouse, 3, tmp_path / "after") as after:
+                after.land(credit_note_of(3, amount=Decimal("12.50")), {"stands": "there"})
+    assert company.differences() == []
+
+
+def amounts_of_credit_notes_are_texts(patch: pytest.MonkeyPatch) -> None:
+    columns = (replace(one, type=Type.TEXT) if one.name == "amount" else one for one in CREDIT_NOTES.columns)
+    patch.setattr(type(CREDIT_NOTES), "__setattr__", object.__setattr__)
+    patch.setattr(CREDIT_NOTES, "columns", tuple(columns))
+
+
+def credit_note_of(company: int, amount: object = "12.50") -> dict[Table, list[Row]]:
+    nothing: Row = dict.fromkeys(column.name for column in CREDIT_NOTES.columns)
+    return {CREDIT_NOTES: [nothing | {"company_id": company, "credit_note_id": 1, "account_id": 1, "amount": amount}]}
 
 
 def test_who_reads_while_tables_are_migrated_waits_for_nobody_else_s_long_report(

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 import psycopg2
@@ -20,6 +21,7 @@ from pipelines.warehouse import DuckDBWarehouse, PostgresWarehouse, Warehouse, w
 from sandbox.changes import customers
 from tests.pipelines.company import file_with_tables
 from tests.pipelines.conftest import MakeCompany
+from tests.postgres import Databases, PostgresServer
 
 
 def test_an_error_of_the_database_is_one_line_that_says_what_to_expect_next(any_warehouse: Warehouse) -> None:
@@ -65,6 +67,7 @@ def test_what_dlt_notes_of_its_packages_does_not_pile_up(make_company: MakeCompa
     with any_warehouse.session() as session:
         for table in ("_dlt_loads", "_dlt_pipeline_state"):
             assert session.value(f"SELECT count(*) FROM receivables.{table}") <= 5
+        assert session.value("SELECT count(*) FROM receivables._dlt_version") == 1
     assert company.differences() == []
 
 
@@ -214,6 +217,33 @@ def test_another_sync_that_prepares_the_tables_is_waited_for_longer_than_a_lock_
         with Landing.opened(impatient, 7, tmp_path) as ours:
             ours.land(_account(7, "first"), {"n": 1})
         ends.join()
+
+
+def test_a_password_that_changes_during_a_sync_is_looked_up_again(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those that clouds hand out do every quarter of an hour."""
+    passwords = tmp_path / "pgpass"
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+
+    def hand_out(password: str) -> None:
+        postgres_server.run(f"ALTER ROLE syncer PASSWORD '{password}'")
+        passwords.write_text(f"127.0.0.1:{postgres_server.port}:*:syncer:{password}\n")
+        passwords.chmod(0o600)
+
+    postgres_server.run("CREATE ROLE syncer SUPERUSER LOGIN")
+    try:
+        with Databases(postgres_server.url("postgres")).new() as url:
+            hand_out("first")
+            address = urlsplit(url)._replace(netloc=f"syncer@127.0.0.1:{postgres_server.port}").geturl()
+            with Landing.opened(warehouse_at(address), 7, tmp_path / "dlt") as landing:
+                landing.land(_account(7, "before"), {"n": 1})
+                hand_out("second")
+                landing.land(_account(7, "after"), {"n": 2})
+            with warehouse_at(address).session() as session:
+                assert session.rows("SELECT name FROM receivables.accounts") == [("after",)]
+    finally:
+        postgres_server.run("DROP ROLE syncer")
 
 
 def test_a_pooler_that_ignores_the_options_of_a_connection_as_documented_will_do(
