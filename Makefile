@@ -25,7 +25,7 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/mypy .
 
-# Everything that Pennylane's limit and growing tables decide, one after the other: over an hour (docs/performance.md).
+# Everything that Pennylane's limit and growing tables decide, one after the other: almost two hours (docs/performance.md).
 benchmark: .venv/installed-dev
 	$(BIN)/python -m benchmarks --markdown docs/benchmark.md
 	$(BIN)/python -m benchmarks.pacing
