@@ -5,6 +5,7 @@ Each step is a thin wrapper: it takes the company's lease, calls the pipeline, a
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import dagster as dg
 
@@ -35,6 +36,7 @@ _LISTS = (ACCOUNTS, INVOICES, CREDIT_NOTES)
 _DETAILS = (CONTACTS, PAYMENTS)
 
 _FIRST_HISTORY_SECONDS = 300.0
+_JUST_READ = timedelta(minutes=30)
 _HOUR = 3600.0
 _SPARED_SECONDS = 120.0
 """Kept free before the full hour, to land what is under way then; a run that has just begun may use them."""
@@ -161,15 +163,17 @@ def details(
 
 
 def _share(installation: Installation, company: Company) -> Share:
-    """What the run may spend on history and on reading again; a first sync at least as long as people wait for it.
+    """What the run may spend on history and on reading again.
 
+    A first sync spends at least as long as people wait for it, and goes on where another one was stopped before.
     It ends before the next hourly run is due, which would be left out while this one goes on; unless it has just begun,
     when changes have just been read. A first sync may have gone beyond a full hour when it comes to that.
     """
     began = installation.clock()
     requests = installation.settings.pennylane_sync_detail_requests
     seconds = requests / REQUESTS_PER_SECOND
-    if not company.connection.last_sync_at:
+    is_first = not company.connection.last_sync_at
+    if is_first:
         seconds = max(seconds, _FIRST_HISTORY_SECONDS)
 
     def longest() -> float:
@@ -177,7 +181,7 @@ def _share(installation: Installation, company: Company) -> Share:
         until_the_hour = _HOUR - now.timestamp() % _HOUR
         return max(until_the_hour - _SPARED_SECONDS, _SPARED_SECONDS - (now - began).total_seconds(), 0.0)
 
-    return Share(requests, seconds, longest)
+    return Share(requests, seconds, longest, again_after=_JUST_READ if is_first else timedelta())
 
 
 def _warn(context: dg.AssetExecutionContext, unreadable: list[str]) -> None:

@@ -69,10 +69,16 @@ def connect(
         run_first_sync(company, quiet=as_json)
     elif not as_json:
         following = "sync" if connection.activated_at else "activate"
-        stdout.print(f"Next: pennylane-sync {following}")
+        stdout.print(f"Next: pennylane-sync {following}{_which(company, installation)}")
     if as_json:
         state = installation.connections.get(company).state
         print_json({"company_id": company, "company_name": name, "state": state, "excluded_accounts": left_out})
+
+
+def _which(company: int, installation: Installation) -> str:
+    """The option that a further command needs where others are connected, too."""
+    others = any(not one.disconnected_at for one in installation.connections.all() if one.company_id != company)
+    return f" --company {company}" if others else ""
 
 
 @dataclass(frozen=True)

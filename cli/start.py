@@ -62,10 +62,13 @@ def _dagster(settings: Settings, host: str, port: int) -> Iterator[subprocess.Po
     home = dagster_home(settings)
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml"), "-h", host, "-p", str(port)]
     environment = _environment(settings) | {"DAGSTER_HOME": str(home)}
+    # What a script starts in the background ignores Ctrl-C, and so would Dagster, which ends by nothing else.
+    as_given = signal.signal(signal.SIGINT, signal.default_int_handler)
     # In Dagster's own folder: in one with another dagster.yaml, such as the checkout, it would warn of that.
     with subprocess.Popen(
         [*command, "--log-level", "warning"], cwd=home, env=environment, start_new_session=True
     ) as server:
+        signal.signal(signal.SIGINT, as_given)
         try:
             yield server
         finally:

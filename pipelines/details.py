@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
@@ -74,12 +74,14 @@ class Share:
     """What a run may spend on details that no event asked for.
 
     So many requests; history goes on for so many seconds where Pennylane's limit lets more be made in them. However
-    slow it is, all of that ends after as many seconds as `longest` says when it begins.
+    slow it is, all of that ends after as many seconds as `longest` says when it begins. What was read less than
+    `again_after` ago is not read again.
     """
 
     requests: int
     seconds: float = 0.0
     longest: Callable[[], float] = lambda: math.inf
+    again_after: timedelta = timedelta()
 
 
 class _Allowance:
@@ -175,7 +177,7 @@ class DetailsSync:
                 if self._ready:
                     when_ready()
                 allowance = _Allowance(share)
-                self._read_again(started, share.requests, allowance)
+                self._read_again(started, share, allowance)
                 if self._refreshed:
                     self._read_what_matters(started, listed_until)  # what that has found to be outdated
                 self._read_history(started, allowance)
@@ -228,11 +230,13 @@ class DetailsSync:
         """How much is taken from the database at once; what is set aside may be among it, and is left there."""
         return min(most, _ROUND) + len(self._from_earlier) + len(self._failed)
 
-    def _read_again(self, started: datetime, requests: int, allowance: _Allowance) -> None:
+    def _read_again(self, started: datetime, share: Share, allowance: _Allowance) -> None:
+        requests, before = share.requests, started - share.again_after
         with self._landing.warehouse.session() as session:
             half = max(requests - requests // 2, 2)
             history = requests_to_read(session, self._landing.company_id, started, at_most=half)
-            chosen = rotation(session, self._landing.company_id, started, requests - min(history, half))
+            left = requests - min(history, half)
+            chosen = rotation(session, self._landing.company_id, started, left, read_before=before)
         chosen = self._but_set_aside(chosen)
         total = sum(due.requests for due in chosen)
         only_set_aside = history <= 2 * len(self._slow_to_fail | self._failed)

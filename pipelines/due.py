@@ -175,16 +175,21 @@ def requests_to_read(
     return int(requests or 0)
 
 
-def rotation(session: Session, company_id: int, now: datetime, requests: int) -> list[Due]:
+def rotation(
+    session: Session, company_id: int, now: datetime, requests: int, *, read_before: datetime | None = None
+) -> list[Due]:
     """What to read again without any event asking for it, for at most `requests` requests.
+
+    Nothing that was read since `read_before`.
 
     Contacts and a payment's own status change without an event. What matters takes up to four fifths, longest ago
     first; the rest goes to what of all was read longest ago, which is history wherever that was read longer ago than
     what matters, so that nothing is left out for ever.
     """
-    chosen = list(_within(_oldest(session, company_id, now, requests, _MATTERS), requests * 4 // 5))
+    before = read_before or now
+    chosen = list(_within(_oldest(session, company_id, now, requests, _MATTERS, before=before), requests * 4 // 5))
     taken = set(chosen)
-    others = [due for due in _oldest(session, company_id, now, requests, _KINDS) if due not in taken]
+    others = [due for due in _oldest(session, company_id, now, requests, _KINDS, before=before) if due not in taken]
     return chosen + list(_within(others, requests - sum(due.requests for due in chosen)))
 
 
@@ -204,15 +209,17 @@ def pending(session: Session, company_id: int, now: datetime) -> Pending:
     )
 
 
-def _oldest(session: Session, company_id: int, now: datetime, limit: int, candidates: Collection[str]) -> list[Due]:
-    """At most `limit` of these that were read before, longest ago first."""
+def _oldest(
+    session: Session, company_id: int, now: datetime, limit: int, candidates: Collection[str], *, before: datetime
+) -> list[Due]:
+    """At most `limit` of these that were last read before then, longest ago first."""
     if limit <= 0:
         return []
 
     def oldest(name: str) -> str:
         # Invoices that were touched lately are few as a rule, and come last in this order: found as such first.
         fence = _FENCE if name == "payments_1" else ""
-        read = f"SELECT what, parent_id, received, last_read FROM {name} WHERE last_read < {_at(now)} {fence}"
+        read = f"SELECT what, parent_id, received, last_read FROM {name} WHERE last_read < {_at(before)} {fence}"
         return f"SELECT * FROM ({read}) AS read_before ORDER BY last_read LIMIT {limit}"
 
     chosen = f"({_of_each(candidates, oldest)}) AS oldest ORDER BY last_read, parent_id DESC LIMIT {limit}"

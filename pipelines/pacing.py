@@ -16,7 +16,7 @@ class Stopped(Exception):
 
 @dataclass
 class PacingStatistics:
-    """What a pacer counted; seconds are those that requests waited for the limit, summed over threads."""
+    """What a pacer counted; seconds are those in which the limit kept the next request waiting."""
 
     requests: int = 0
     waited_seconds: float = 0.0
@@ -91,8 +91,8 @@ class Pacer:
 
     def acquire(self) -> Ticket:
         """Wait until one more request may go out. Raises Stopped once `stop` was called."""
-        started = self._clock()
         with self._turn, self._changed:  # who is next looks after the pace, all others wait for their turn
+            started = self._clock()
             while True:
                 pause, now = self._ask()
                 if pause <= 0:

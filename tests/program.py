@@ -128,8 +128,8 @@ class Program:
         assert ran.status == status, ran
         return one_line(ran)
 
-    def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
-        """A running command, whose output can be read."""
+    def start(self, *arguments: str, in_background: bool = False, **options: Any) -> "subprocess.Popen[str]":
+        """A running command, whose output can be read; as a script starts it `in_background`, it ignores Ctrl-C."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         return subprocess.Popen(
             [PROGRAM, *arguments],
@@ -137,7 +137,7 @@ class Program:
             cwd=self.home.parent,
             text=True,
             encoding="utf-8",
-            preexec_fn=ctrl_c_as_usual,  # noqa: PLW1509 - it only sets a signal's handler
+            preexec_fn=ignore_ctrl_c if in_background else ctrl_c_as_usual,  # noqa: PLW1509 - only set a handler
             **streams,
         )
 
@@ -182,6 +182,10 @@ def ctrl_c_as_usual() -> None:
     With it Dagster ignores SIGTERM, too.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def ignore_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def one_line(ran: Ran) -> str:

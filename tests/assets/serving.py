@@ -101,7 +101,7 @@ def _selector(sensor: str) -> dict[str, str]:
 @contextmanager
 def started(program: Program) -> Iterator[Server]:
     port = free_port()
-    with program.start("start", "--port", str(port), stderr=subprocess.STDOUT) as process:
+    with program.start("start", "--port", str(port), in_background=True, stderr=subprocess.STDOUT) as process:
         try:
             assert process.stdout is not None
             said = process.stdout.readline()

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from pipelines.details import DetailsReport, DetailsSync, Share
+from pipelines.errors import PennylaneUnreachable
 from pipelines.progress import Progress
 from pipelines.warehouse import warehouse_at
 from resources.store import Store, leases
@@ -328,6 +329,28 @@ def test_a_first_run_tells_when_the_company_is_ready_and_leaves_history_to_the_h
     assert said.rstrip().endswith("waits: PENNYLANE_SYNC_DETAIL_REQUESTS is 0.")
     assert program.done("sync").out.rstrip().endswith("Everything is in.")
     assert program.status()[0]["pending_payments"] == 0
+
+
+def test_a_first_sync_that_was_stopped_goes_on_without_reading_again_what_it_has_just_read(
+    program: Program, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whichever job; once a sync has come to its end, all is read again in turn."""
+    company, again_after = sandbox.world.id, list[timedelta]()
+    run = DetailsSync.run
+
+    def noted(sync: DetailsSync, share: Share, ready: Callable[[], None]) -> DetailsReport:
+        again_after.append(share.again_after)
+        if len(again_after) == 1:
+            raise PennylaneUnreachable("the network is gone")
+        return run(sync, share, ready)
+
+    monkeypatch.setattr(DetailsSync, "run", noted)
+    program.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token())
+    with dagster_side(program) as side:
+        assert not side.run("initial_sync", company).success
+        assert side.run("hourly_sync", company).success
+        assert side.run("hourly_sync", company).success
+    assert again_after == [timedelta(minutes=30), timedelta(minutes=30), timedelta()]
 
 
 @pytest.mark.parametrize(

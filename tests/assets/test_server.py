@@ -49,7 +49,7 @@ def test_the_ui_s_servers_run_a_first_sync_as_a_backfill_and_leave_nothing_behin
         if sys.platform == "linux":
             assert _forked(children), "the run had to import everything"
         server.process.send_signal(signal.SIGTERM)
-        printed, _ = server.process.communicate(timeout=90)
+        printed, _ = server.process.communicate(timeout=35)  # by force it takes 40
         assert server.process.returncode == 0
         assert "Ending; a run that goes on is stopped, the next one goes on from there.\n" in printed
         assert not [line for line in printed.splitlines() if "DEBUG" in line or "Warning" in line]

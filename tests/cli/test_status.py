@@ -41,7 +41,8 @@ def test_with_several_companies_a_command_asks_for_one_and_touches_no_other(
     synced: Program, sandbox: SandboxServer
 ) -> None:
     first, second = sandbox.worlds
-    synced.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token(second))
+    connected = synced.done("connect", "--token-stdin", "--no-activate", stdin=sandbox.token(second))
+    assert connected.out.endswith(f"Next: pennylane-sync activate --company {second.id}\n")
     said = synced.fails("exclude", "5")
     assert said == (
         f"Several companies could be meant. Choose one with --company: {first.id} ({first.name}),"

@@ -5,7 +5,7 @@ import math
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -107,6 +107,7 @@ class Company:
         rotation: int = 0,
         history_seconds: float = HOUR,
         longest: Callable[[], float] = lambda: math.inf,
+        again_after: timedelta = timedelta(),
         after: float = HOUR,
         pennylane: Pennylane | None = None,
     ) -> Synced:
@@ -118,7 +119,7 @@ class Company:
             publish(landing, dict.fromkeys(self.excluded, NOW), self.clock)
             lists = ListsSync(pennylane, landing, published(landing), self.clock, watch).run(full=full)
             list_requests = pennylane.statuses.total()
-            share = Share(rotation, history_seconds, longest)
+            share = Share(rotation, history_seconds, longest, again_after)
             details = DetailsSync(pennylane, landing, self.clock, watch).run(share)
         return Synced(
             lists,

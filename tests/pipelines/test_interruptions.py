@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,6 +104,18 @@ def test_a_first_sync_cut_short_in_its_lists_and_in_its_details_is_completed_by_
     change_randomly(company.world, count=5)
     company.sync(after=60, rotation=500)
     _assert_whole(company)
+
+
+@pytest.mark.usefixtures("plain_loading", "small_pieces")
+def test_what_a_first_sync_has_just_read_when_it_was_cut_short_is_not_read_again_by_the_next(company: Company) -> None:
+    with pytest.raises(PennylaneUnreachable):
+        company.sync(pennylane=failing_after(company, 80))
+    to_read, half_an_hour = _to_read(company), timedelta(minutes=30)
+    resumed = company.sync(after=60, rotation=500, again_after=half_an_hour)
+    assert _to_read(company) == 0 < to_read
+    assert resumed.detail_requests <= to_read + 1  # which reads invoices again that their payments tell to be outdated
+    later = company.sync(rotation=500, again_after=half_an_hour)
+    assert later.detail_requests > to_read + 50
 
 
 @pytest.mark.usefixtures("plain_loading", "small_pieces")

@@ -1,6 +1,8 @@
 """The limit is kept to and used up, on a simulated clock: no request is refused, and hardly any is left unused."""
 
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
@@ -353,6 +355,16 @@ def test_a_refusal_stops_all_requests_for_as_long_as_it_says() -> None:
     assert pacer.acquire().sent == pytest.approx(103.5)
     assert sum(waits) == pytest.approx(3.5)
     assert pacer.statistics.waited_seconds == pytest.approx(3.5)
+
+
+def test_seconds_waited_for_the_limit_are_counted_once_however_many_requests_wait() -> None:
+    pacer = Pacer()
+    pacer.release(pacer.acquire(), None, refused_for=0.5)
+    started = time.monotonic()
+    with ThreadPoolExecutor(5) as executor:
+        for ticket in executor.map(lambda _: pacer.acquire(), range(5)):
+            pacer.release(ticket, None)
+    assert 0.5 <= pacer.statistics.waited_seconds <= time.monotonic() - started
 
 
 def test_before_the_first_answer_only_one_request_is_under_way() -> None:
