@@ -42,8 +42,8 @@ INDEXES = dict(
         _index(CREDIT_NOTES, "company_id", "account_id"),
         _index(CREDIT_NOTES, "company_id", "credited_invoice_id"),
         _index(INVOICES, "company_id", "payments_synced_at"),
-        _index(INVOICES, "company_id", "updated_at"),
-        _partial(INVOICES, "unpaid", "account_id", UNPAID),
+        _partial(INVOICES, "touched", "updated_at, payments_synced_at, account_id", "NOT COALESCE(draft, FALSE)"),
+        _partial(INVOICES, "unpaid_of_account", "account_id, payments_synced_at", UNPAID),
         _partial(INVOICES, "not_yet_late", "deadline", NOT_YET_LATE),
         _partial(INVOICES, "unpaid_by_reading", "payments_synced_at", UNPAID),
         _partial(INVOICES, "never_read", "date DESC NULLS LAST, invoice_id DESC", "payments_synced_at IS NULL"),
@@ -55,6 +55,10 @@ INDEXES = dict(
         _index(ACCOUNTS, "company_id", "contacts_synced_at"),
     ]
 )
+
+
+_REPLACED = ("invoices_updated_at_index", "invoices_unpaid_index", "invoices_never_read_unpaid_index")
+"""Indexes of earlier versions, in whose place others have come."""
 
 
 def _name_of_key(table: Table) -> str:
@@ -73,7 +77,7 @@ _TABLE_OF = {
 
 
 def index(session: Session) -> None:
-    """Make the primary keys and indexes that are missing, where the database wants them.
+    """Make the primary keys and indexes that are missing, where the database wants them, and drop what they replace.
 
     Whoever writes to a table keeps its new index waiting, and waits while it is made: another sync, for the most part.
     Since an index is about speed, the next sync makes it where this one would have to wait for long. An empty table of
@@ -109,6 +113,8 @@ def index(session: Session) -> None:
     for one, statement in missing:
         if one not in later and not session.unless_in_use(partial(session.execute, statement)):
             later.add(one)
+    for name in {name for name, *_ in known}.intersection(_REPLACED):
+        session.unless_in_use(partial(session.execute, f"DROP INDEX {DATASET}.{name}"))
 
 
 def index_what_was_filled(warehouse: Warehouse) -> None:

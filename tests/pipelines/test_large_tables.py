@@ -120,6 +120,10 @@ def test_history_that_was_read_is_not_looked_through(all_read: Session, asked: s
     assert _looked_at(all_read, asked) < FEW
 
 
+def test_nor_is_what_matters_to_see_that_all_of_it_was_read(listed: Session) -> None:
+    assert _looked_at(listed, "what matters and was not read") < INVOICES // 15
+
+
 @pytest.fixture(scope="module")
 def beside_another(databases: Databases, postgres_with_tables: str) -> Iterator[Session]:
     """A small company was there before, so that there are indexes; Postgres has looked at its rows alone."""
